@@ -1,0 +1,148 @@
+"""Requests a second of a trivial Flask app under Gunicorn: the standard set-up with an access log beside logboom's.
+
+    python server.py FOLDER ROUNDS SECONDS [WORKER_CLASS...]
+
+Both servers stand at the same time, with the same workers, and are driven in turn by the same client: a few keep-alive
+connections in a process of its own. Writes one JSON object: the requests a second of each round, for each kind of
+worker and path.
+
+- `standard`: Gunicorn's own logger, `--access-logfile` and `--error-logfile` to files, Flask's logger to standard error
+  (a file), nothing else: what most deployments have. One worker, so that its files are safe.
+- `logboom`: `--logger-class logboom.gunicorn.Logger` with the same files: one more thing per request than the standard
+  set-up, the request context with an id and the table of requests in flight.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import platform
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+APP = """
+from flask import Flask
+app = Flask(__name__)
+@app.get("/")
+def index():
+    return "hello"
+@app.get("/log")
+def log():
+    app.logger.warning("an order of %s for %d", "boots", 7)
+    return "hello"
+"""
+CONNECTIONS = 4
+CONTESTANTS = ("standard", "logboom")
+
+
+class Server:
+    """A Gunicorn with one contestant's logging."""
+
+    def __init__(self, name: str, folder: Path, worker_class: str) -> None:
+        self.folder = folder / name
+        self.folder.mkdir()
+        (self.folder / "app.py").write_text(APP)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        logger = ["--logger-class", "logboom.gunicorn.Logger"] if name == "logboom" else []
+        files = ["--access-logfile", "access.log", "--error-logfile", "error.log"]
+        command = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{self.port}", "-k", worker_class]
+        command += [
+            "-w",
+            "1",
+            "--threads",
+            "4",
+            "--keep-alive",
+            "60",
+            "--no-control-socket",
+            *files,
+            *logger,
+            "app:app",
+        ]
+        with open(self.folder / "stderr", "wb") as stderr:
+            self.process = subprocess.Popen(command, cwd=self.folder, stdout=stderr, stderr=stderr)
+        end = time.monotonic() + 30
+        while not self.answers():
+            if time.monotonic() > end or self.process.poll() is not None:
+                raise SystemExit(f"{name} does not start:\n{(self.folder / 'stderr').read_text()}")
+            time.sleep(0.05)
+
+    def answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                return connection.recv(12).endswith(b"200")
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+
+
+def requests_a_second(port: int, path: str, seconds: float) -> float:
+    """Drive the server for so long; what it answered a second."""
+    counts = [0] * CONNECTIONS
+    begun = time.perf_counter()
+    end = begun + seconds
+
+    def drive(index: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        while time.perf_counter() < end:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                raise SystemExit(f"{path} answered {answer.status}")
+            counts[index] += 1
+        connection.close()
+
+    threads = [threading.Thread(target=drive, args=(index,)) for index in range(CONNECTIONS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / (time.perf_counter() - begun)
+
+
+def measure(folder: Path, rounds: int, seconds: float, worker_class: str) -> list[dict[str, object]]:
+    """Both servers with this kind of worker, and for each path the requests a second of each round."""
+    cells: list[dict[str, object]] = []
+    servers: dict[str, Server] = {}
+    try:
+        for name in CONTESTANTS:
+            servers[name] = Server(name, folder, worker_class)
+        for path in ("/", "/log"):
+            for server in servers.values():
+                requests_a_second(server.port, path, seconds / 2)
+            found: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+            for turn in range(rounds):
+                for name in CONTESTANTS if turn % 2 else CONTESTANTS[::-1]:
+                    found[name].append(requests_a_second(servers[name].port, path, seconds))
+            cells.append({"worker": worker_class, "path": path, **found})
+    finally:
+        for server in servers.values():
+            server.stop()
+    return cells
+
+
+def main() -> None:
+    base, rounds, seconds, *workers = sys.argv[1:]
+    cells: list[dict[str, object]] = []
+    for worker_class in workers or ["sync", "gthread"]:
+        with tempfile.TemporaryDirectory(dir=base) as folder:
+            cells += measure(Path(folder), int(rounds), float(seconds), worker_class)
+    named = [f"{name} {version(name)}" for name in ("gunicorn", "flask")]
+    json.dump({"versions": ", ".join([f"CPython {platform.python_version()}", *named]), "cells": cells}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

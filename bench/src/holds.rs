@@ -1,0 +1,100 @@
+//! How long the lease is held at most while 16 processes publish as fast as they can, and how long one write takes at most
+//! beside them: the bound is 2 ms plus one write.
+//!
+//! Both are wall time, so both contain what the scheduler takes: with 16 busy processes on few cores a process that is in
+//! the middle of a hold, or of a write, may lose its core. The longest time in which a process that only reads the clock did
+//! not get to read it says how much that is.
+
+use std::fs::OpenOptions;
+use std::io::{Seek, Write};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use logboom::{Log, Outcome, Severity};
+
+use crate::contestants::{options, record_of};
+use crate::crew::{self, Seat, monotonic_ns};
+use crate::place::{Place, Spot};
+use crate::stats::{Rounds, Series};
+
+/// Publishers.
+pub const PUBLISHERS: usize = 16;
+/// Length of a batch, and so of the longest write of a hold.
+const WRITE_BYTES: usize = 64 << 10;
+
+/// One figure for each round, in nanoseconds.
+#[derive(Default)]
+pub struct Holds {
+    /// The longest hold.
+    pub hold_ns_max: Series,
+    /// Holds in a round.
+    pub holds: Series,
+    /// The longest write of [`WRITE_BYTES`] by a process beside the publishers.
+    pub write_ns_max: Series,
+    /// The longest time for which that process did not run.
+    pub gap_ns_max: Series,
+}
+
+/// Measures all rounds.
+pub fn measure(place: &Place, rounds: usize, time: Duration, shrink: usize) -> Result<Holds> {
+    let mut all = Holds::default();
+    for round in Rounds::new(rounds, time) {
+        eprintln!("holds: round {}", round + 1);
+        let spot = place.spot()?;
+        let each = 80_000 / shrink;
+        let measured = crew::run(PUBLISHERS + 1, 2, |seat| match seat.worker {
+            0 => write_beside(&spot, seat),
+            _ => publish(&spot, seat, each),
+        })?;
+        let status = logboom::status::status(&spot.log())?;
+        all.hold_ns_max.push(status.ledger.hold_ns_max as f64);
+        all.holds.push(status.ledger.holds as f64);
+        all.write_ns_max.push(measured.samples[0][0] as f64);
+        all.gap_ns_max.push(measured.samples[0][1] as f64);
+    }
+    Ok(all)
+}
+
+fn publish(spot: &Spot<'_>, seat: &Seat<'_>, each: usize) -> Result<()> {
+    let log = Log::open(spot.log(), &options(&spot.state(), true))?;
+    let line = record_of(seat.worker);
+    let publish = || usize::from(log.publish(Severity::INFO, &line) != Outcome::Published);
+    let mut refused = publish();
+    seat.start();
+    refused += (0..each).map(|_| publish()).sum::<usize>();
+    seat.end();
+    ensure!(refused == 0, "{refused} records were dropped");
+    Ok(())
+}
+
+fn write_beside(spot: &Spot<'_>, seat: &Seat<'_>) -> Result<()> {
+    let path = spot.directory.join("beside.log");
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    let block = vec![b'x'; WRITE_BYTES];
+    let (mut write_ns_max, mut gap_ns_max) = (0, 0);
+    seat.wait_for_all();
+    while seat.done() < PUBLISHERS as u64 {
+        let begun = monotonic_ns();
+        file.write_all(&block)?;
+        write_ns_max = write_ns_max.max(monotonic_ns() - begun);
+        gap_ns_max = gap_ns_max.max(longest_gap_ns());
+        if file.stream_position()? > 64 << 20 {
+            file.set_len(0)?;
+        }
+    }
+    seat.sample(0, write_ns_max);
+    seat.sample(1, gap_ns_max);
+    Ok(())
+}
+
+/// Reads the clock for about as long as a write takes.
+fn longest_gap_ns() -> u64 {
+    let mut longest = 0;
+    let mut last = monotonic_ns();
+    for _ in 0..500 {
+        let now = monotonic_ns();
+        longest = longest.max(now - last);
+        last = now;
+    }
+    longest
+}

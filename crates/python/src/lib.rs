@@ -1,0 +1,44 @@
+//! `logboom._native`: the seam between the interpreter and the crate `logboom`.
+//!
+//! It decides nothing. It turns Python values into Rust ones (`options`), calls one function, maps the error and
+//! releases the interpreter lock for every call that may wait. `python/logboom/_native.pyi` documents what it offers.
+//!
+//! What always holds: no Python code runs between taking a record's bytes and their publication, and no lock of this
+//! module is held while another thread or process is waited for.
+
+mod config;
+mod encoder;
+mod errors;
+mod escape;
+mod gate;
+mod keys;
+mod log;
+mod options;
+mod recording;
+mod redaction;
+mod rules;
+mod signals;
+mod values;
+
+use pyo3::prelude::*;
+
+/// The native half of the package `logboom`; private, used by `logboom.handlers`.
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use super::config::{keep_destination, load_config, user_spools};
+    #[pymodule_export]
+    use super::encoder::Encoder;
+    #[pymodule_export]
+    use super::escape::escape;
+    #[pymodule_export]
+    use super::gate::{gate_follow, gate_method};
+    #[pymodule_export]
+    use super::log::Log;
+    #[pymodule_export]
+    use super::recording::{Recording, recording_method};
+    #[pymodule_export]
+    use super::rules::{read_conditions, read_seconds, severity_of};
+    #[pymodule_export]
+    use super::signals::{note_signal, signal_arrival};
+}
