@@ -42,10 +42,7 @@ def _native() -> dict[str, type]:
     from . import _concurrent, _file, _rotating, _syslog
 
     modules = (_file, _rotating, _concurrent, _syslog)
-    return {
-        name: next(vars(module)[name] for module in modules if name in vars(module))
-        for name in __all__
-    }
+    return {name: next(vars(module)[name] for module in modules if name in vars(module)) for name in __all__}
 
 
 def _choose() -> dict[str, type]:

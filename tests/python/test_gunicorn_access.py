@@ -143,8 +143,7 @@ def test_gunicorns_own_syslog_settings_are_a_destination(tmp_path: Path) -> None
         options = ["--log-syslog", "--log-syslog-to", f"udp://127.0.0.1:{receiver.port}", "--log-syslog-prefix", "shop"]
         with serve(tmp_path, HELLO, *options, path="/none") as server:
             server.get("/a")
-            wait_until(lambda: any("GET /a" in message.text for message in receiver.messages()))
-        access = next(message for message in receiver.messages() if "GET /a" in message.text)
+            access = receiver.wait_for_text("GET /a")
     assert (access.app_name, access.kind, access.data["url.path"]) == ("gunicorn.shop", "gunicorn.access", "/a")
     assert len([record for record in accesses(server) if record["url.path"] == "/a"]) == 1
 

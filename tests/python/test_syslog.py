@@ -43,7 +43,7 @@ def test_fields_and_priority_arrive_as_structured_data(logger: logging.Logger) -
     with Receiver() as receiver:
         handler = SysLogHandler(f"tcp://127.0.0.1:{receiver.port}", SysLogHandler.LOG_LOCAL1)
         logger.addHandler(handler)
-        with context.bind(tenant="a\"b]c\\"):
+        with context.bind(tenant='a"b]c\\'):
             logger.warning("paid %s", "ß", extra={"order": 7})
         [message] = receiver.wait_for(1)
     assert message.priority == (17 << 3) + 4
@@ -147,9 +147,7 @@ def test_what_cannot_be_is_refused_and_names_the_key() -> None:
         SysLogHandler("ftp://127.0.0.1:1")
 
 
-def test_raising_arguments_are_handled_and_never_raise(
-    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_raising_arguments_are_handled_and_never_raise(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
     handler = SysLogHandler(("127.0.0.1", free_port()))
     failed: list[logging.LogRecord] = []
     monkeypatch.setattr(handler, "handleError", failed.append)
