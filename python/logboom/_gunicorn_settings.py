@@ -171,7 +171,7 @@ def _syslog_flags(cfg: Any) -> dict[str, str]:
 
 
 def _syslog_address(address: str) -> str:
-    """Gunicorn's way to write an address: `unix://PATH#dgram`, `udp://HOST:PORT`, `tcp://HOST:PORT`; the port is 514."""
+    """Gunicorn's way to write an address: `unix://PATH#dgram`, `udp://HOST:PORT`, `tcp://HOST:PORT`, port 514."""
     if address.startswith("unix://"):
         # Which of the two kinds of sockets it is shows when it is opened.
         return "unix:" + address.removeprefix("unix://").partition("#")[0]

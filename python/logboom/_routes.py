@@ -170,7 +170,7 @@ class Routes:
         before: Routes | None,
         ships: list[Ship],
     ) -> Any:
-        """The open log of the configuration before, if it is the same file with the same options and the same copies."""
+        """The open log of the configuration before, if it is the same file with the same options and copies."""
         if before is None or name not in before._logs:
             return None
         if name == "main" and ships != before.ships:

@@ -32,13 +32,13 @@ _SECRET_NAMES = ("password", "passwd", "authorization", "cookie", "set-cookie", 
 class SysLogHandler(_StdSysLogHandler):
     """`logging.handlers.SysLogHandler`, which loses nothing and never blocks.
 
-    `address` is a pair of host and port (UDP, or TCP with `socktype=socket.SOCK_STREAM`), the path of a local socket, or a
-    URL: `tls://host:6514`, `relp://host:2514`, `relp+tls://host:2514`, `tcp://...`, `udp://...`, `unix:/dev/log`.
+    `address` is a pair of host and port (UDP, or TCP with `socktype=socket.SOCK_STREAM`), the path of a local socket,
+    or a URL: `tls://host:6514`, `relp://host:2514`, `relp+tls://host:2514`, `tcp://...`, `udp://...`, `unix:/dev/log`.
 
-    `format` is `"rfc5424"` (the default over a network: fields, the request's id and the ledger id are structured data),
-    `"rfc3164"` (the default for a local socket) or `"plain"`: what the standard library's handler sends. `options` are those of
-    `[ship.NAME]` in `logboom.toml`, nested as there: `tls={"ca": "ca.pem"}`, `spool={"bytes": "1 GB"}`, `retry=...`,
-    `syslog={"long": "split"}`.
+    `format` is `"rfc5424"` (the default over a network: fields, the request's id and the ledger id are structured
+    data), `"rfc3164"` (the default for a local socket) or `"plain"`: what the standard library's handler sends.
+    `options` are those of `[ship.NAME]` in `logboom.toml`, nested as there: `tls={"ca": "ca.pem"}`,
+    `spool={"bytes": "1 GB"}`, `retry=...`, `syslog={"long": "split"}`.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """Runs CPython's own `test.test_logging`, of the running interpreter, with logboom's handlers in the library's place.
 
-`logging.FileHandler`, the rotating and watching classes of `logging.handlers` and its `SysLogHandler` (in its compatible
-format) are exchanged before the suite is loaded, so that everything that looks them up there (`basicConfig`, `dictConfig`, `fileConfig`, the tests) gets ours.
-The whole module runs. One limit is the suite's own: tests that start another interpreter in isolated mode run the
-library's classes there (`tests/python/test_shutdown.py` has them for ours).
+`logging.FileHandler`, the rotating and watching classes of `logging.handlers` and its `SysLogHandler` (in its
+compatible format) are exchanged before the suite is loaded, so that everything that looks them up there (`basicConfig`,
+`dictConfig`, `fileConfig`, the tests) gets ours. The whole module runs. One limit is the suite's own: tests that start
+another interpreter in isolated mode run the library's classes there (`tests/python/test_shutdown.py` has them for ours).
 
 It prints a line per failed or skipped test and ends with `N passed, N failed, N skipped`; it exits with 0 only if
 nothing failed. Usage: `python tests/cpython/run.py [--table] [NAME...]`, where NAME is a part of a test's name.

@@ -1,6 +1,7 @@
 """A real rsyslog for the tests, with a configuration that is given: started by its path, ended by its pid.
 
-What always holds: it listens on loopback at ports that the kernel gave, keeps everything in one folder, and is gone afterwards.
+What always holds: it listens on loopback at ports that the kernel gave, keeps everything in one folder, and is gone
+afterwards.
 Where it is not installed, `why_not` says what to do about it, and the test is skipped with that.
 """
 
