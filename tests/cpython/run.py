@@ -3,7 +3,7 @@
 `logging.FileHandler`, the rotating and watching classes of `logging.handlers` and its `SysLogHandler` (in its
 compatible format) are exchanged before the suite is loaded, so that everything that looks them up there (`basicConfig`,
 `dictConfig`, `fileConfig`, the tests) gets ours. The whole module runs. One limit is the suite's own: tests that start
-another interpreter in isolated mode run the library's classes there (`tests/python/test_shutdown.py` has them for ours).
+another interpreter in isolated mode run the library's classes there (`tests/python/test_shutdown.py` has them for us).
 
 It prints a line per failed or skipped test and ends with `N passed, N failed, N skipped`; it exits with 0 only if
 nothing failed. Usage: `python tests/cpython/run.py [--table] [NAME...]`, where NAME is a part of a test's name.
