@@ -27,6 +27,8 @@ pub const IN_FLIGHT_BYTES_MAX: u64 = 16 << 20;
 const ANSWER_WAIT: Duration = Duration::from_millis(20);
 /// How often it looks for new records when there are none: at first, and when there were none for long.
 const LOOK_EVERY: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
+/// How often it counts what was dropped, while all is well.
+const COUNT_DROPPED_EVERY: Duration = Duration::from_millis(50);
 /// A sink itself gives up a receiver that makes no progress within the timeout, and waits for one that does, on a slow link say. This
 /// is for a sink that forgets to: so many timeouts without a verdict.
 const TIMEOUTS_MAX: u32 = 10;
@@ -95,7 +97,6 @@ enum Turn {
 struct Down {
     since: Instant,
     told: bool,
-    dropped_before: u64,
     delivered_before: u64,
 }
 
@@ -115,7 +116,15 @@ struct Run {
     pause: Duration,
     look_every: Duration,
     down: Option<Down>,
+    well: Well,
     said_refused: Option<Instant>,
+}
+
+/// The last time that records were delivered, give or take [`COUNT_DROPPED_EVERY`]: a receiver goes away before that is noticed.
+struct Well {
+    at: Instant,
+    /// What had been dropped by then.
+    dropped: u64,
 }
 
 impl Shipper {
@@ -146,6 +155,10 @@ impl Run {
     fn new(shipper: Shipper) -> Run {
         Run {
             pause: shipper.terms.retry.first,
+            well: Well {
+                at: Instant::now(),
+                dropped: (shipper.dropped)(),
+            },
             shipper,
             connected: false,
             unsent: VecDeque::new(),
@@ -390,7 +403,6 @@ impl Run {
             self.down = Some(Down {
                 since: Instant::now(),
                 told: false,
-                dropped_before: (self.shipper.dropped)(),
                 delivered_before: self.shipper.gauge.read().delivered,
             });
             self.change_state(State::Down);
@@ -403,12 +415,16 @@ impl Run {
             if self.shipper.gauge.read().state != State::Up {
                 self.change_state(State::Up);
             }
+            if self.well.at.elapsed() >= COUNT_DROPPED_EVERY {
+                self.count_dropped();
+            }
             return;
         };
         self.change_state(State::Up);
+        let dropped_before = self.well.dropped;
+        let dropped = self.count_dropped() - dropped_before;
         if down.told {
             let (name, to) = self.who();
-            let dropped = (self.shipper.dropped)().saturating_sub(down.dropped_before);
             let delivered = self.shipper.gauge.read().delivered - down.delivered_before;
             let lag = self.shipper.source.lag();
             let late = match lag.records {
@@ -424,6 +440,15 @@ impl Run {
                 ),
             );
         }
+    }
+
+    /// Records dropped until now, since the beginning.
+    fn count_dropped(&mut self) -> u64 {
+        self.well = Well {
+            at: Instant::now(),
+            dropped: (self.shipper.dropped)().max(self.well.dropped),
+        };
+        self.well.dropped
     }
 
     fn say_if_long_down(&mut self) {

@@ -124,10 +124,12 @@ impl Site {
         })
     }
 
-    /// The destination as `logboom status --json` shows it.
+    /// The destination as `logboom status --json` shows it; null as long as no worker has made the spool.
     pub fn destination(&self) -> Value {
         let root = self.root().display().to_string();
-        self.json(&["status", "--json", &root])["destinations"][0].clone()
+        let output = self.logboom(&["status", "--json", &root]);
+        serde_json::from_slice::<Value>(&output.stdout)
+            .map_or(Value::Null, |status| status["destinations"][0].clone())
     }
 
     /// The destination as its relay, asked, says it is.

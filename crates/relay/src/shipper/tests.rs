@@ -208,13 +208,21 @@ impl Scene {
 
     fn shipper(&self) -> Shipper {
         let said = self.said.clone();
+        let connects = self.sink.connects.clone();
         Shipper {
             terms: self.terms.clone(),
             source: Box::new(self.source.clone()),
             sink: Box::new(self.sink.clone()),
             gauge: self.gauge.clone(),
             say: Arc::new(move |_, text| said.lock().unwrap().push(text.to_owned())),
-            dropped: Arc::new(|| 0),
+            // Four were dropped as the receiver went away.
+            dropped: Arc::new(move || {
+                if connects.lock().unwrap().is_empty() {
+                    0
+                } else {
+                    4
+                }
+            }),
             may_send: Arc::new(|| true),
             stop: self.stop.clone(),
         }
@@ -279,7 +287,7 @@ fn being_down_and_back_is_said_once_each_with_what_it_cost() {
     );
     assert!(
         said[1].contains("is back after")
-            && said[1].contains("10 records come late, 0 were dropped"),
+            && said[1].contains("10 records come late, 4 were dropped"),
         "{}",
         said[1]
     );
