@@ -14,6 +14,7 @@ from .handlers import (
     ConcurrentTimedRotatingFileHandler,
     FileHandler,
     RotatingFileHandler,
+    SysLogHandler,
     TimedRotatingFileHandler,
     WatchedFileHandler,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "FileHandler",
     "Options",
     "RotatingFileHandler",
+    "SysLogHandler",
     "TimedRotatingFileHandler",
     "WatchedFileHandler",
     "__version__",

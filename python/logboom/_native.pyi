@@ -85,7 +85,7 @@ class Log:
         cls,
         path: str | os.PathLike[str],
         options: dict[str, Any],
-        beside: list[tuple[Log, Encoder, list[str], list[str], int]] = [],
+        beside: list[tuple[Log, Encoder, list[str], list[str], int]] = ...,
     ) -> Log: ...
     @property
     def path(self) -> str:

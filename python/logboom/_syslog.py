@@ -17,7 +17,6 @@ from logging.handlers import SYSLOG_UDP_PORT
 from logging.handlers import SysLogHandler as _StdSysLogHandler
 from typing import Any
 
-from . import context
 from ._configuration import flattened
 from ._native import Encoder, Log, load_config, user_spools
 from ._ships import open_spool
@@ -51,7 +50,11 @@ class SysLogHandler(_StdSysLogHandler):
         format: str = "auto",
         **options: Any,
     ) -> None:
+        # Here, so that importing logboom for another handler does not load it.
+        from . import context
+
         logging.Handler.__init__(self)
+        self._context = context
         self.address = address
         self.facility = facility
         self.socktype = socktype
@@ -97,7 +100,8 @@ class SysLogHandler(_StdSysLogHandler):
         fields = {"syslog.priority": self.encodePriority(self.facility, self.mapPriority(record.levelname))}
         # The text has the traceback already, in the formatter's way.
         values = {**record.__dict__, "exc_info": None, "stack_info": None}
-        return self._encode(values, message, context.current(), {**fields, **(context.bound() or {})}, None) + "\n"
+        fields.update(self._context.bound() or {})
+        return self._encode(values, message, self._context.current(), fields, None) + "\n"
 
     def flush(self) -> None:
         """Wait, within a bound, until the records of this process are in the spool. Not needed for safety."""
