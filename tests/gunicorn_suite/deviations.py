@@ -4,6 +4,6 @@ from __future__ import annotations
 
 DEVIATIONS: dict[str, str] = {
     "test_setup_twice_does_not_stack_syslog_handlers": (
-        "`--log-syslog` is a destination of the relay, so neither logger has a `SysLogHandler` of its own, once or twice"
+        "`--log-syslog` is a destination of the relay: neither logger has a `SysLogHandler` of its own, once or twice"
     ),
 }
