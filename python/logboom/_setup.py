@@ -103,6 +103,8 @@ class Installation:
     def _leave(self) -> None:
         """At the end of the process: the logs are left in order. A record that still comes opens them again."""
         self.handler.flush()
+        # Whoever looks at the rules holds the log.
+        self._rules.remove()
         self.handler.routes.close()
 
 
