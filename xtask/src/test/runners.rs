@@ -100,7 +100,14 @@ pub fn nextest(bench: &Workbench, progress: &Progress) -> Result<Report> {
 pub fn doctest(bench: &Workbench, progress: &Progress) -> Result<Report> {
     libtest(
         bench,
-        cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]),
+        cargo(&[
+            "test",
+            "--workspace",
+            "--features",
+            CRASH_POINTS,
+            "--doc",
+            "--no-fail-fast",
+        ]),
         progress,
     )
 }
@@ -212,8 +219,20 @@ pub fn cpython(bench: &Workbench, index: usize, progress: &Progress) -> Result<R
     ))
 }
 
-/// Every example of every crate; each ends with 0 only if what it shows is true.
+/// Every example of every crate; each ends with 0 only if what it shows is true. They are built as the tests are: other features
+/// would build all the crates anew.
 pub fn examples(bench: &Workbench, progress: &Progress) -> Result<Report> {
+    let build = cargo(&[
+        "build",
+        "--workspace",
+        "--examples",
+        "--features",
+        CRASH_POINTS,
+    ]);
+    let build = run(bench, build, progress)?;
+    if !build.ok {
+        return Ok(Report::failure(build.output));
+    }
     let mut report = Report::default();
     for package in ["core", "cli", "python", "relay"] {
         let folder = paths::root().join("crates").join(package).join("examples");
@@ -225,22 +244,11 @@ pub fn examples(bench: &Workbench, progress: &Progress) -> Result<Report> {
             .collect();
         files.retain(|file| file.extension().is_some_and(|extension| extension == "rs"));
         files.sort();
-        let manifest = format!("crates/{package}/Cargo.toml");
-        for file in files {
-            let name = file
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            let command = cargo(&[
-                "run",
-                "--quiet",
-                "--manifest-path",
-                &manifest,
-                "--example",
-                &name,
-            ]);
+        for name in files.iter().filter_map(|file| file.file_stem()) {
+            let mut command = Command::new(paths::target().join("debug/examples").join(name));
+            command.current_dir(paths::root());
             let ended = run(bench, command, progress)?;
+            let name = name.to_string_lossy();
             report.add(&Report::check(
                 ended.ok,
                 format!("example {name}:\n{}", ended.output),
