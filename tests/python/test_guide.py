@@ -8,6 +8,7 @@ times, process numbers, durations and made-up ids are taken as equal. Ports are 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import queue
 import re
@@ -303,7 +304,7 @@ def test_the_configurations_that_are_shown_elsewhere_are_right(tmp_path: Path) -
     shown = [[block.text for block in page if block.language == "toml"] for page in pages]
     assert all(shown)
     files = [(ROOT / f"examples/{name}/logboom.toml").read_text() for name in ("shop", "relay")]
-    for text in [*sum(shown, []), *files]:
+    for text in [*itertools.chain(*shown), *files]:
         path = tmp_path / "logboom.toml"
         path.write_text(text)
         assert load_config(str(path), {}, {})["notes"] == [], text
