@@ -8,6 +8,7 @@ times, process numbers, durations and made-up ids are taken as equal. Ports are 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import queue
 import re
@@ -287,7 +288,7 @@ def test_no_code_of_the_guide_is_left_out() -> None:
             assert re.search(rf"\b{module}(:|\.py|\b)", ran), f"{module}.py is not run"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "examples/shop/README.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/shipping.md", "examples/shop/README.md"])
 def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page
     text = path.read_text()
@@ -298,10 +299,12 @@ def test_links_lead_somewhere(page: str) -> None:
 
 
 def test_the_configurations_that_are_shown_elsewhere_are_right(tmp_path: Path) -> None:
-    """Those of the README and of the shop."""
-    shown = [block.text for block in blocks(ROOT / "README.md") if block.language == "toml"]
-    assert shown
-    for text in [*shown, (ROOT / "examples/shop/logboom.toml").read_text()]:
+    """Those of the README, of the page on shipping, and of the examples."""
+    pages = [blocks(ROOT / page) for page in ("README.md", "docs/shipping.md")]
+    shown = [[block.text for block in page if block.language == "toml"] for page in pages]
+    assert all(shown)
+    files = [(ROOT / f"examples/{name}/logboom.toml").read_text() for name in ("shop", "relay")]
+    for text in [*itertools.chain(*shown), *files]:
         path = tmp_path / "logboom.toml"
         path.write_text(text)
         assert load_config(str(path), {}, {})["notes"] == [], text

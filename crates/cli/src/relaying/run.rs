@@ -56,16 +56,10 @@ pub fn run(mut running: Running) -> Result<Ending, Failure> {
         relays.push(begin(root, &running)?);
     }
     let shown = Shown::default();
-    if let Some(address) = running
-        .metrics
-        .take()
-        .map_or_else(|| running.spools.metrics(), |address| Ok(Some(address)))?
-    {
-        let at = metrics::serve(&address, shown.clone()).or_failed("listen at", &address)?;
-        say(
-            &running,
-            &format!("Prometheus is told at http://{at}/metrics"),
-        );
+    match serve_metrics(&mut running, &shown) {
+        // Nobody would hear of it, and records are to be shipped all the same.
+        Err(_) if running.on_demand => {}
+        told => told?,
     }
     while !asked.stop.load(Ordering::Relaxed) && !is_over(&mut relays) {
         if asked.reload.swap(false, Ordering::Relaxed) {
@@ -91,6 +85,21 @@ pub fn run(mut running: Running) -> Result<Ending, Failure> {
         ));
     }
     Ok(Ending::Fine)
+}
+
+fn serve_metrics(running: &mut Running, shown: &Shown) -> Result<(), Failure> {
+    let said = running.metrics.take();
+    let Some(address) =
+        said.map_or_else(|| running.spools.metrics(), |address| Ok(Some(address)))?
+    else {
+        return Ok(());
+    };
+    let at = metrics::serve(&address, shown.clone()).or_failed("listen at", &address)?;
+    say(
+        running,
+        &format!("Prometheus is told at http://{at}/metrics"),
+    );
+    Ok(())
 }
 
 fn say(running: &Running, text: &str) {

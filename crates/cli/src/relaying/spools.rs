@@ -71,7 +71,8 @@ impl Spools {
                     .ok()
                     .and_then(|names| names.into_iter().next());
                 match name {
-                    Some(name) => load(Some(&beside::path(root, &name)))?,
+                    // What the environment said to whoever wrote it is in it; this process may have that of any worker.
+                    Some(name) => load_with(Some(&beside::path(root, &name)), &BTreeMap::new())?,
                     None => return Ok(None),
                 }
             }
@@ -96,7 +97,11 @@ fn load(config: Option<&Path>) -> Result<Effective, Failure> {
     let env: BTreeMap<_, _> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    logboom_config::load(config, &env, &BTreeMap::new()).map_err(|problems| {
+    load_with(config, &env)
+}
+
+fn load_with(config: Option<&Path>, env: &BTreeMap<String, String>) -> Result<Effective, Failure> {
+    logboom_config::load(config, env, &BTreeMap::new()).map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         Failure::could_not_run(lines.join("\n"))
     })

@@ -1,6 +1,6 @@
 //! `logboom relay`: ships what waits in spools.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use logboom_relay::admin::{self, Question};
 
@@ -61,7 +61,8 @@ pub struct Args {
 /// # Errors
 /// There is a relay already or, asked, there is none; the configuration is wrong.
 pub fn run(args: Args) -> Result<Ending, Failure> {
-    let root = args.directory.as_deref().map(root_of);
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let root = args.directory.as_deref().map(|path| absolute(&root_of(path)));
     let question = match &args {
         Args { status: true, .. } => Some(Question::Status {}),
         Args { reload: true, .. } => Some(Question::Reload {}),

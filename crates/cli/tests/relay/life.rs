@@ -238,6 +238,36 @@ fn one_on_demand_goes_by_what_the_workers_say() {
     });
 }
 
+/// One on demand has the environment of a worker, which may speak of files that its own plan does not know, and an address for
+/// Prometheus that another relay has already: it ships all the same.
+#[test]
+fn one_on_demand_ships_whatever_its_environment_says() {
+    let Some(rsyslog) = receiver() else { return };
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let metrics = format!("[relay]\nmetrics = \"{}\"", taken.local_addr().unwrap());
+    let site = Site::new(
+        &rsyslog.address("relp"),
+        &[&IMPATIENT[..], &[&metrics]].concat(),
+    );
+    let mut worker = site.start(&Work {
+        records: 10,
+        starts_relay: false,
+        ..site.work.clone()
+    });
+    worker.join();
+    let variables = [
+        ("LOGBOOM_FILES_ACCESS_LEVEL", "info"),
+        ("LOGBOOM_LEVEL", "loud"),
+    ];
+    // Named as it is from here, and it goes elsewhere.
+    let mut command = site.command(&["relay", "--on-demand", ".logboom-spool"]);
+    command.current_dir(site.path("logs")).envs(variables);
+    assert!(command.status().unwrap().success());
+    site.all_arrives(&rsyslog);
+    within(&site, secs(20), "it leaves", || site.relay().is_none());
+    assert_eq!(site.destination()["delivered"], 10);
+}
+
 /// Its owner asks it: how the destinations fare, to read its configuration again, to end; and it ends within its time.
 #[test]
 fn it_does_what_its_owner_says() {
