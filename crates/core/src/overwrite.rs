@@ -2,7 +2,9 @@
 //!
 //! What lies between `oldest` and `tail` is whole. The writer moves `oldest` past what it is about to overwrite, and `tail`
 //! when the new entry is whole; it waits for nobody. A reader copies first and looks afterwards whether `oldest` has passed
-//! what it copied: then the copy may be anything, and is thrown away. A writer that dies leaves whole entries between the two.
+//! what it copied: then the copy may be anything, and is thrown away. A writer that dies leaves whole entries between the two,
+//! which are there until the next writer of the same memory begins; the cursors go on from where they were, so that a reader
+//! of the dead one's finds out, too.
 
 use crate::atomics::{AtomicU64, Ordering, fence};
 
@@ -29,6 +31,15 @@ impl<'a> Cursors<'a> {
     pub fn close(self, tail: u64) {
         // ORDERING: they are stored before they count; pairs with `tail`.
         self.tail.store(tail, Ordering::Release);
+    }
+
+    /// The next writer of this memory: what the last one has left is about to be overwritten. `is_sound`: whether a
+    /// cursor can be believed; otherwise it begins at 0.
+    pub fn begin(self, is_sound: impl FnOnce(u64) -> bool) {
+        let tail = self.tail.load(Ordering::Relaxed);
+        let start = if is_sound(tail) { tail } else { 0 };
+        self.tail.store(start, Ordering::Relaxed);
+        self.give_up(start);
     }
 
     /// Where the entries end.
@@ -65,7 +76,11 @@ mod models {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// A ring of two entries of two words; an entry's words are its position plus one.
+    /// What the next writer's words have more.
+    const NEXT: u64 = 100;
+
+    /// A ring of two entries of two words; an entry's words are its position plus one, and who wrote it.
+    #[derive(Default)]
     struct Ring {
         oldest: AtomicU64,
         tail: AtomicU64,
@@ -77,12 +92,13 @@ mod models {
             Cursors::of(&self.oldest, &self.tail)
         }
 
-        fn write(&self) {
+        fn write(&self, writer: u64) {
             let cursors = self.cursors();
             let tail = self.tail.load(Ordering::Relaxed);
-            cursors.give_up((tail + 1).saturating_sub(2));
+            let oldest = self.oldest.load(Ordering::Relaxed);
+            cursors.give_up(oldest.max((tail + 1).saturating_sub(2)));
             for word in &self.words[tail as usize % 2] {
-                word.store(tail + 1, Ordering::Relaxed);
+                word.store(writer + tail + 1, Ordering::Relaxed);
             }
             cursors.close(tail + 1);
         }
@@ -97,7 +113,8 @@ mod models {
                 });
                 match copied {
                     Ok(copied) => {
-                        assert_eq!(copied, [position + 1, position + 1]);
+                        assert_eq!(copied[0], copied[1], "one entry, whole");
+                        assert_eq!(copied[0] % NEXT, position + 1);
                         position += 1;
                     }
                     Err(oldest) => {
@@ -113,20 +130,37 @@ mod models {
     #[test]
     fn loom_a_copy_is_whole_or_thrown_away() {
         loom::model(|| {
-            let ring = Arc::new(Ring {
-                oldest: AtomicU64::new(0),
-                tail: AtomicU64::new(0),
-                words: Default::default(),
-            });
+            let ring = Arc::new(Ring::default());
             let (writer, reader) = (ring.clone(), ring.clone());
             let threads = [
-                thread::spawn(move || (0..3).for_each(|_| writer.write())),
+                thread::spawn(move || (0..3).for_each(|_| writer.write(0))),
                 thread::spawn(move || reader.read()),
             ];
             threads
                 .into_iter()
                 .for_each(|thread| thread.join().unwrap());
             assert_eq!(ring.tail.load(Ordering::Relaxed), 3);
+        });
+    }
+    /// A viewer's copy of what a dead worker left, against the next worker of the same place.
+    #[test]
+    fn loom_a_copy_of_the_dead_is_whole_or_thrown_away() {
+        loom::model(|| {
+            let ring = Arc::new(Ring::default());
+            (0..2).for_each(|_| ring.write(0));
+            let (next, reader) = (ring.clone(), ring.clone());
+            let threads = [
+                thread::spawn(move || {
+                    next.cursors().begin(|_| true);
+                    next.write(NEXT);
+                }),
+                thread::spawn(move || reader.read()),
+            ];
+            threads
+                .into_iter()
+                .for_each(|thread| thread.join().unwrap());
+            let cursors = ring.cursors();
+            assert_eq!((cursors.oldest(), cursors.tail()), (2, 3));
         });
     }
 }

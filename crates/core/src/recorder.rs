@@ -131,8 +131,8 @@ pub(crate) fn switch_on(state: &State, place: &Place) -> std::io::Result<()> {
     if aside.flags.load(Ordering::Relaxed) & ASIDE_RECORDER == 0 {
         let area = state.recorder(place.slot);
         state.allocate(area.at, area.len as usize)?;
-        aside.recorder_oldest.store(0, Ordering::Relaxed);
-        aside.recorder_tail.store(0, Ordering::Relaxed);
+        // Behind what the place's last worker left, which a viewer may be copying.
+        Cursors::of(&aside.recorder_oldest, &aside.recorder_tail).begin(ring::is_position);
     }
     let on = ASIDE_RECORDER | ASIDE_RECORDING;
     aside.flags.fetch_or(on, Ordering::AcqRel);
@@ -268,13 +268,21 @@ pub(crate) fn end_of(state: &State, slot: u16) -> Cursor {
     }
 }
 
-/// Gives what was recorded since the cursor, and moves it; how many records were overwritten before they were read.
+/// Where a place's recorder ends now. Who it belongs to is asked afterwards: up to here, nothing is of a later worker.
+pub(crate) fn tail_of(state: &State, slot: u16) -> u64 {
+    let aside = &state.slot(slot).aside;
+    Cursors::of(&aside.recorder_oldest, &aside.recorder_tail).tail()
+}
+
+/// Gives what was recorded since the cursor and before `tail` ([`tail_of`]), and moves it; how many records were overwritten
+/// before they were read.
 ///
 /// The worker goes on writing meanwhile: an entry is copied, and counts if the worker's oldest entry still is not past it.
 pub(crate) fn read_since(
     state: &State,
     slot: u16,
     cursor: &mut Cursor,
+    tail: u64,
     give: &mut dyn FnMut(Recorded),
 ) -> u64 {
     let area = state.recorder(slot);
@@ -284,7 +292,6 @@ pub(crate) fn read_since(
     }
     let mut missed = 0;
     let cursors = Cursors::of(&aside.recorder_oldest, &aside.recorder_tail);
-    let tail = cursors.tail();
     cursor.position = cursor.position.max(cursors.oldest());
     while cursor.position < tail {
         let copied = cursors.copy(cursor.position, || {

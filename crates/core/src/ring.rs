@@ -35,6 +35,11 @@ pub(crate) const FLAG_UNKEPT: u8 = 4;
 /// In a recorder: the word of the file has the rules that want the record.
 pub(crate) const FLAG_JUDGED: u8 = 8;
 
+/// Whether a cursor from shared memory can be one.
+pub(crate) fn is_position(cursor: u64) -> bool {
+    cursor.is_multiple_of(ALIGN) && cursor < 1 << 62
+}
+
 /// The head of an entry, checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {

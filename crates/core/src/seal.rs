@@ -168,6 +168,24 @@ mod models {
         });
     }
 
+    /// The same at its end: whoever sees that something changed does not go on with a rule that was ended.
+    #[test]
+    fn loom_who_sees_the_generation_sees_the_end() {
+        loom::model(|| {
+            let entry = Entry::new();
+            assert!(entry.make(A));
+            let ender = entry.clone();
+            let thread = thread::spawn(move || {
+                assert!(ender.seal().end(A));
+                ender.generation.fetch_add(1, Ordering::AcqRel);
+            });
+            if entry.generation.load(Ordering::Acquire) == 2 {
+                assert_eq!(entry.read(), None);
+            }
+            thread.join().unwrap();
+        });
+    }
+
     /// An entry that is given to another rule while it is read is not read as a mixture.
     #[test]
     fn loom_fields_are_of_one_rule() {

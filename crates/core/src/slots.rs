@@ -164,8 +164,11 @@ fn forget_the_last(state: &State, slot: u16) {
 /// A queue begins empty, whatever a damaged predecessor left in its cursors.
 pub(crate) fn begin_empty(words: &Slot) {
     let drained = words.drained.load(Ordering::Relaxed);
-    let sound = drained.is_multiple_of(ring::ALIGN) && drained < 1 << 62;
-    let start = if sound { drained } else { 0 };
+    let start = if ring::is_position(drained) {
+        drained
+    } else {
+        0
+    };
     words.drained.store(start, Ordering::Relaxed);
     words.tail.store(start, Ordering::Relaxed);
 }

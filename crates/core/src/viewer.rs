@@ -67,6 +67,8 @@ impl Viewer {
         let mut missed = 0;
         for slot in 1..self.state.slots_used() {
             let words = self.state.slot(slot);
+            // In this order: what lies before this tail is of this life, or of one before.
+            let tail = recorder::tail_of(&self.state, slot);
             let life = life_of(&self.state, slot);
             let process = words.pid.load(Ordering::Relaxed);
             let known = self
@@ -76,7 +78,7 @@ impl Viewer {
             if known.0 != life {
                 *known = (life, Cursor::default());
             }
-            missed += recorder::read_since(&self.state, slot, &mut known.1, &mut |record| {
+            missed += recorder::read_since(&self.state, slot, &mut known.1, tail, &mut |record| {
                 give(Seen { process, record })
             });
         }
@@ -90,9 +92,11 @@ impl Viewer {
             let words = self.state.slot(slot);
             let process = words.pid.load(Ordering::Relaxed);
             let mut cursor = Cursor::default();
-            overwritten += recorder::read_since(&self.state, slot, &mut cursor, &mut |record| {
-                seen.push(Seen { process, record })
-            });
+            let tail = recorder::tail_of(&self.state, slot);
+            overwritten +=
+                recorder::read_since(&self.state, slot, &mut cursor, tail, &mut |record| {
+                    seen.push(Seen { process, record })
+                });
         }
         seen.sort_by_key(|seen| seen.record.time_ns);
         (seen, overwritten)

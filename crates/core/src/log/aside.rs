@@ -47,7 +47,9 @@ impl Log {
         let mut found = Vec::new();
         if let Some(place) = self.domain.local().place_if_taken() {
             let mut cursor = recorder::Cursor::default();
-            recorder::read_since(&self.domain.state, place.slot, &mut cursor, &mut |record| {
+            let (state, slot) = (&self.domain.state, place.slot);
+            let tail = recorder::tail_of(state, slot);
+            recorder::read_since(state, slot, &mut cursor, tail, &mut |record| {
                 if !record.kept && record.number > after && record.request == request {
                     found.push(record);
                 }
