@@ -152,6 +152,7 @@ def test_raising_arguments_are_handled_and_never_raise(monkeypatch: pytest.Monke
     failed: list[logging.LogRecord] = []
     monkeypatch.setattr(handler, "handleError", failed.append)
     handler.handle(logging.LogRecord("shop", logging.INFO, __file__, 1, "%d", ("x",), None))
+    handler.close()
     assert len(failed) == 1
 
 
