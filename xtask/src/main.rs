@@ -8,6 +8,7 @@
 mod bench;
 mod demo;
 mod paths;
+mod picture;
 mod process;
 mod python;
 mod screen;
@@ -37,6 +38,8 @@ enum Command {
     Test(test::Arguments),
     /// Runs a shop under Gunicorn, kills a worker, rotates, and counts every record.
     Demo(demo::Arguments),
+    /// Records the picture of the README.
+    Picture(picture::Arguments),
     /// Measures against the rivals and writes docs/benchmarks.md.
     Bench(bench::Arguments),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Test(arguments) => test::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Picture(arguments) => picture::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     match result {

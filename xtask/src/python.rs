@@ -171,7 +171,11 @@ impl Venv {
 
     /// A command that runs a program of the environment, with the environment first on PATH.
     pub fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(self.program(name));
+        self.activated(Command::new(self.program(name)))
+    }
+
+    /// The command, which finds the programs of the environment first.
+    pub fn activated(&self, mut command: Command) -> Command {
         let old = env::var_os("PATH").unwrap_or_default();
         let path =
             env::join_paths(std::iter::once(self.folder.join("bin")).chain(env::split_paths(&old)));

@@ -611,6 +611,60 @@ fn viewers_that_stand_still_disturb_nobody() {
     });
 }
 
+/// What a viewer has mapped vanishes under it: the worker is killed, its place and its recorder are the next one's, the pages
+/// are given back, and at last the state itself is removed. The viewer goes on, and no worker notices.
+#[test]
+fn a_ring_may_vanish_under_a_viewer() {
+    let site = Site::new(RECORDER);
+    let record = |log: &Log, life: &str, number: u32| {
+        let line = format!("life {life} record {number:03} {:-<400}", "");
+        log.record_published(Severity::INFO, "shop", "", b"", line.as_bytes());
+    };
+    let view = site.view(&["tail", "shop"]);
+    let first = site.worker(|log| (0..500).for_each(|number| record(log, "a", number)));
+    first.done();
+    view.wait_for("life a record 499");
+    view.signal(libc::SIGSTOP);
+    let pid = first.pid;
+    drop(first);
+    site.log.harvest(pid as u32, None, "");
+    // The whole recorder, several times over.
+    let second = site.worker(|log| (0..2000).for_each(|number| record(log, "b", number)));
+    second.done();
+    view.signal(libc::SIGCONT);
+    view.wait_for("life b record 1999");
+
+    // It finds that there are records, and where they were nothing is.
+    view.signal(libc::SIGSTOP);
+    (0..20).for_each(|number| record(&site.log, "c", number));
+    for entry in std::fs::read_dir(site.state()).unwrap() {
+        let path = entry.unwrap().path();
+        give_back_pages(&path, 2 << 20);
+        std::fs::remove_file(path).unwrap();
+    }
+    record(&site.log, "d", 1);
+    view.signal(libc::SIGCONT);
+    view.wait_for("the server's state is gone");
+    let (out, error, code) = view.interrupt();
+    assert_eq!(code, Some(0), "{error}");
+    let is_whole =
+        |line: &&str| line.ends_with(&"-".repeat(400)) && line.matches("life").count() == 1;
+    assert!(out.lines().all(|line| is_whole(&line)), "{out}");
+    drop(second);
+}
+
+/// Punches all behind the first `kept` bytes out of a file, as if it had been given back.
+fn give_back_pages(path: &std::path::Path, kept: i64) {
+    use std::os::fd::AsRawFd;
+
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    let len = file.metadata().unwrap().len() as i64 - kept;
+    let flags = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    // SAFETY: a plain system call on a living descriptor.
+    let punched = len <= 0 || unsafe { libc::fallocate(file.as_raw_fd(), flags, kept, len) } == 0;
+    assert!(punched, "{}", std::io::Error::last_os_error());
+}
+
 /// Who may not open the state is told whose it is, and changes nothing. (As root, which can be somebody else.)
 #[test]
 fn another_user_is_refused() {

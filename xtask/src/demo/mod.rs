@@ -1,16 +1,17 @@
 //! `cargo xtask demo`: a real Flask shop under a real Gunicorn with our logger class, traffic, rotation by size and by
-//! hand, a worker killed by SIGKILL in the middle of a request, its black box; then every record is accounted for. The
-//! same traffic again with the standard library's handler, to compare.
+//! hand, one request looked at by `logboom debug`, a worker killed by SIGKILL in the middle of a request, its black box;
+//! then every record is accounted for. The same traffic again with the standard library's handler, to compare.
 //!
 //! The command ends with 0 only if ours lost, doubled and tore nothing, every answered request has its access record,
-//! and the black box names the request that died. What the standard handler loses is shown and changes nothing.
+//! `logboom debug` showed the detail of its request and of no other, and the black box names the request that died. What the standard handler loses is shown and changes nothing.
 
 mod access;
 mod count;
+mod detail;
 mod scene;
-mod server;
+pub mod server;
 mod table;
-mod traffic;
+pub mod traffic;
 mod victim;
 
 use crate::paths;
@@ -90,7 +91,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
 fn verdict(whole: bool, ours: &count::Count, standard: &count::Count) -> String {
     if !whole {
         return bad(
-            "FAILED: a record or the black box is missing; the table says what, see also the logs",
+            "FAILED: a record, the detail or the black box is missing; the table says what, see also the logs",
         );
     }
     let other = format!(
@@ -104,7 +105,7 @@ fn verdict(whole: bool, ours: &count::Count, standard: &count::Count) -> String 
 }
 
 /// The environment with Flask, Gunicorn and our wheel.
-fn set_up() -> Result<Venv> {
+pub fn set_up() -> Result<Venv> {
     println!("{}", strong("Set-up"));
     let python = newest()?;
     let progress = Progress::start(&format!(
@@ -151,7 +152,7 @@ fn shown(path: &Path) -> String {
 }
 
 /// Makes a folder anew.
-fn fresh_folder(folder: &Path) -> Result<PathBuf> {
+pub fn fresh_folder(folder: &Path) -> Result<PathBuf> {
     wheel::remove_folder(folder)?;
     fs::create_dir_all(folder)
         .with_context(|| format!("failed to create `{}`", folder.display()))?;

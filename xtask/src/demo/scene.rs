@@ -2,6 +2,7 @@
 
 use super::access::{self, Access};
 use super::count::{self, Count};
+use super::detail::Detail;
 use super::server::{Server, Settings};
 use super::traffic::{self, Served};
 use super::victim::{Killed, Victim};
@@ -66,6 +67,10 @@ pub struct ActResult {
 pub struct Proof {
     /// The access records.
     pub access: Access,
+    /// What `logboom debug` showed of one request.
+    pub detail: Detail,
+    /// Records in the files that only the viewer was to see.
+    pub detail_in_files: usize,
     /// Black boxes of the killed worker in the log, which name the request that died.
     pub black_boxes: usize,
     /// True if `logboom blackbox` shows it.
@@ -82,6 +87,8 @@ impl ActResult {
             && self.killed_in_the_middle
             && self.proof.as_ref().is_none_or(|proof| {
                 proof.access.is_whole()
+                    && proof.detail.is_right()
+                    && proof.detail_in_files == 0
                     && proof.black_boxes == 1
                     && proof.is_shown
                     && proof.is_verified
@@ -104,12 +111,22 @@ impl Scene<'_> {
         let server = Server::start(&Settings {
             venv: self.venv,
             ours: act.ours,
+            counted: true,
             folder: &act.folder,
             workers: self.arguments.workers,
             max_bytes: self.arguments.max_bytes,
             outlives_us: act.ours && self.arguments.keep,
         })?;
-        let (served, rotations_by_hand, killed) = self.disturb_under_traffic(act, &server)?;
+        let disturbed = self.disturb_under_traffic(act, &server)?;
+        let Disturbed {
+            served,
+            rotations_by_hand,
+            killed,
+            detail,
+        } = disturbed;
+        if let Some(detail) = &detail {
+            show_detail(detail);
+        }
         let is_shown = act.ours && self.show_black_box(act, &killed)?;
 
         let keep = act.ours && self.arguments.keep;
@@ -121,15 +138,16 @@ impl Scene<'_> {
         };
         let count = self.count(act, keep)?;
         let id = killed.id.clone();
-        let proof = if act.ours {
-            Some(Proof {
+        let proof = match detail {
+            Some(detail) => Some(Proof {
                 access: access::count(&act.folder, &served.ids, &id)?,
+                detail_in_files: detail.in_the_files(&act.folder)?,
+                detail,
                 black_boxes: names_of(&count.black_boxes, &killed),
                 is_shown,
                 is_verified: self.verify(act)?,
-            })
-        } else {
-            None
+            }),
+            None => None,
         };
         let result = ActResult {
             served,
@@ -141,18 +159,21 @@ impl Scene<'_> {
         Ok(Outcome { result, server })
     }
 
-    /// Sends the traffic; at a third of it the log is rotated by hand, at a half a worker is killed that serves a slow
-    /// request, at two thirds the log is rotated by hand again.
-    fn disturb_under_traffic(&self, act: &Act, server: &Server) -> Result<(Served, u32, Killed)> {
+    /// Sends the traffic; at an eighth of it one request's detail is looked at, at a third the log is rotated by hand, at
+    /// a half a worker is killed that serves a slow request, at two thirds the log is rotated by hand again.
+    fn disturb_under_traffic(&self, act: &Act, server: &Server) -> Result<Disturbed> {
         let all = self.arguments.requests as usize;
         let traffic = traffic::start(server.port(), all);
         let progress = Progress::start(&format!("{all} requests"));
         let started = Instant::now();
         let mut rotations = 0;
-        let (mut victim, mut killed) = (None, None);
+        let (mut victim, mut killed, mut detail) = (None, None, None);
         while !traffic.is_over() || killed.is_none() || rotations < 2 {
             let done = traffic.done.load(Ordering::Relaxed);
             progress.bar(done, all);
+            if act.ours && detail.is_none() && done >= all / 8 {
+                detail = Some(Detail::look(self.venv, &act.folder, server.port())?);
+            }
             if done >= all / 3 && rotations == 0 || done >= all * 2 / 3 && rotations == 1 {
                 self.rotate(act, server)?;
                 rotations += 1;
@@ -178,7 +199,12 @@ impl Scene<'_> {
             "{} answered, {rotations} rotations by hand, worker {} killed in the middle of a request",
             served.answered, killed.pid
         ));
-        Ok((served, rotations, killed))
+        Ok(Disturbed {
+            served,
+            rotations_by_hand: rotations,
+            killed,
+            detail,
+        })
     }
 
     /// Prints what is known of the killed worker; false if nothing is, or not of the request that died.
@@ -246,6 +272,29 @@ impl Scene<'_> {
             bad_ones.for_each(|line| println!("{line}"));
         }
         Ok(ended.ok)
+    }
+}
+
+/// What came of the disturbed traffic.
+struct Disturbed {
+    served: Served,
+    rotations_by_hand: u32,
+    killed: Killed,
+    /// None: it was not looked at, since this is not ours.
+    detail: Option<Detail>,
+}
+
+fn show_detail(detail: &Detail) {
+    println!("\n{}", strong(&format!("$ {}", detail.command)));
+    detail.shown.iter().for_each(|line| println!("{line}"));
+    if !detail.is_right() {
+        let others = detail.of_others();
+        println!(
+            "{}",
+            bad(&format!(
+                "the request's detail is missing, {others} lines are of others, or a rule is left"
+            ))
+        );
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Settings<'a> {
     pub venv: &'a Venv,
     /// True: under our logger class. False: with the standard library's handler.
     pub ours: bool,
+    /// True: the shop's records are numbered, and it is noted which calls have returned.
+    pub counted: bool,
     /// Where `shop.log`, the other logs, the notes and `gunicorn.log` go.
     pub folder: &'a Path,
     /// Number of workers.
@@ -181,9 +183,11 @@ fn command(settings: &Settings, port: u16) -> Command {
         .args(["--pid", "gunicorn.pid", "--config"])
         .arg(shop.join("gunicorn.conf.py"))
         .current_dir(settings.folder)
-        .env("SHOP_PROOF", settings.folder.join("proof"))
         .env("SHOP_BIND", format!("127.0.0.1:{port}"))
         .env("SHOP_WORKERS", settings.workers.to_string());
+    if settings.counted {
+        command.env("SHOP_PROOF", settings.folder.join("proof"));
+    }
     let (max_bytes, backups) = (settings.max_bytes.to_string(), BACKUPS.to_string());
     if settings.ours {
         command

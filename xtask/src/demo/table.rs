@@ -76,6 +76,17 @@ pub fn print(ours: &ActResult, standard: &ActResult) {
             grouped(access.unfinished),
             access.unfinished_victim == 1,
         );
+        let detail = &proof.detail;
+        only_ours(
+            "lines of one request by `debug`",
+            grouped(detail.shown.len()),
+            detail.is_right(),
+        );
+        only_ours(
+            "  of others, or in a file",
+            grouped(detail.of_others() + proof.detail_in_files),
+            detail.of_others() + proof.detail_in_files == 0,
+        );
         only_ours(
             "black boxes naming the request",
             grouped(proof.black_boxes),
