@@ -3,6 +3,7 @@
 use super::access::{self, Access};
 use super::count::{self, Count};
 use super::server::{Server, Settings};
+use super::shipping::{Receiver, Shipped};
 use super::traffic::{self, Served};
 use super::victim::{Killed, Victim};
 use super::{Arguments, fresh_folder, shown};
@@ -46,6 +47,8 @@ pub struct Outcome {
     pub result: ActResult,
     /// The server, if it is to be left running.
     pub server: Option<Server>,
+    /// The syslog server, the same.
+    pub receiver: Option<Receiver>,
 }
 
 /// The figures of one act.
@@ -60,6 +63,8 @@ pub struct ActResult {
     pub killed_in_the_middle: bool,
     /// What only ours has.
     pub proof: Option<Proof>,
+    /// What came of the shipping, where there is a syslog server.
+    pub shipped: Option<Shipped>,
 }
 
 /// What can be said of a log of ours.
@@ -80,6 +85,7 @@ impl ActResult {
         self.count.is_whole()
             && self.served.wrong == 0
             && self.killed_in_the_middle
+            && self.shipped.as_ref().is_none_or(Shipped::is_whole)
             && self.proof.as_ref().is_none_or(|proof| {
                 proof.access.is_whole()
                     && proof.black_boxes == 1
@@ -101,15 +107,21 @@ impl Scene<'_> {
             ))
         );
         fresh_folder(&act.folder)?;
+        let mut receiver = match act.ours {
+            true => Receiver::start(&act.folder.join("syslog"))?,
+            false => None,
+        };
         let server = Server::start(&Settings {
             venv: self.venv,
             ours: act.ours,
             folder: &act.folder,
             workers: self.arguments.workers,
+            ship_to: receiver.as_ref().map(Receiver::address),
             max_bytes: self.arguments.max_bytes,
             outlives_us: act.ours && self.arguments.keep,
         })?;
-        let (served, rotations_by_hand, killed) = self.disturb_under_traffic(act, &server)?;
+        let (served, rotations_by_hand, killed) =
+            self.disturb_under_traffic(act, &server, receiver.as_mut())?;
         let is_shown = act.ours && self.show_black_box(act, &killed)?;
 
         let keep = act.ours && self.arguments.keep;
@@ -120,6 +132,9 @@ impl Scene<'_> {
             None
         };
         let count = self.count(act, keep)?;
+        let shipped = receiver
+            .as_mut()
+            .map(|receiver| receiver.account(self.venv, &act.folder));
         let id = killed.id.clone();
         let proof = if act.ours {
             Some(Proof {
@@ -137,13 +152,25 @@ impl Scene<'_> {
             rotations_by_hand,
             killed_in_the_middle: killed.was_cut_off(),
             proof,
+            shipped: shipped.transpose()?,
         };
-        Ok(Outcome { result, server })
+        let receiver = receiver.filter(|_| keep);
+        Ok(Outcome {
+            result,
+            server,
+            receiver,
+        })
     }
 
     /// Sends the traffic; at a third of it the log is rotated by hand, at a half a worker is killed that serves a slow
-    /// request, at two thirds the log is rotated by hand again.
-    fn disturb_under_traffic(&self, act: &Act, server: &Server) -> Result<(Served, u32, Killed)> {
+    /// request, at two thirds the log is rotated by hand again. The syslog server is dead from four to
+    /// seven tenths of it.
+    fn disturb_under_traffic(
+        &self,
+        act: &Act,
+        server: &Server,
+        mut receiver: Option<&mut Receiver>,
+    ) -> Result<(Served, u32, Killed)> {
         let all = self.arguments.requests as usize;
         let traffic = traffic::start(server.port(), all);
         let progress = Progress::start(&format!("{all} requests"));
@@ -153,6 +180,9 @@ impl Scene<'_> {
         while !traffic.is_over() || killed.is_none() || rotations < 2 {
             let done = traffic.done.load(Ordering::Relaxed);
             progress.bar(done, all);
+            if let Some(receiver) = &mut receiver {
+                receiver.disturb(done, all)?;
+            }
             if done >= all / 3 && rotations == 0 || done >= all * 2 / 3 && rotations == 1 {
                 self.rotate(act, server)?;
                 rotations += 1;
