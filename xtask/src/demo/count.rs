@@ -105,7 +105,8 @@ pub fn count(folder: &Path) -> Result<Count> {
     Ok(count)
 }
 
-fn read_notes(folder: &Path) -> Result<HashMap<String, Vec<u8>>> {
+/// Of each worker a byte for each of its records, 1 if the logging call had returned.
+pub fn read_notes(folder: &Path) -> Result<HashMap<String, Vec<u8>>> {
     let entries = fs::read_dir(folder)
         .with_context(|| format!("failed to read the notes in `{}`", folder.display()))?;
     let mut notes = HashMap::new();
@@ -294,15 +295,17 @@ fn milliseconds(line: &str) -> u64 {
 }
 
 /// What `proof.py` has put at the end of a message.
-struct Mark<'a> {
-    worker: &'a str,
-    number: usize,
+pub struct Mark<'a> {
+    /// The worker, as its notes are called.
+    pub worker: &'a str,
+    /// The record's place in them.
+    pub number: usize,
     has_traceback: bool,
 }
 
 impl Mark<'_> {
     /// None unless the message fits its checksum.
-    fn parse(said: &str) -> Option<Mark<'_>> {
+    pub fn parse(said: &str) -> Option<Mark<'_>> {
         let (message, mark) = said.rsplit_once(" #")?;
         let mut parts = mark.split('-');
         let (worker, number, checksum) =

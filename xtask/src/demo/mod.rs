@@ -2,14 +2,18 @@
 //! hand, one request looked at by `logboom debug`, a worker killed by SIGKILL in the middle of a request, its black box;
 //! then every record is accounted for. The same traffic again with the standard library's handler, to compare.
 //!
+//! With a real rsyslog, where one is installed, ours is shipped to it, and it is killed and started again in between.
+//!
 //! The command ends with 0 only if ours lost, doubled and tore nothing, every answered request has its access record,
-//! `logboom debug` showed the detail of its request and of no other, and the black box names the request that died. What the standard handler loses is shown and changes nothing.
+//! `logboom debug` showed the detail of its request and of no other, the black box names the request that died, and
+//! nothing is missing at the syslog server. What the standard handler loses is shown and changes nothing.
 
 mod access;
 mod count;
 mod detail;
 mod scene;
 pub mod server;
+mod shipping;
 mod table;
 pub mod traffic;
 mod victim;
@@ -21,6 +25,7 @@ use crate::screen::{Progress, bad, good, strong};
 use crate::wheel;
 use anyhow::{Context, Result, bail};
 use scene::{Act, Scene};
+use shipping::Receiver;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -78,9 +83,20 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
             "\nthe shop is still open: {url}\n  its logs: {}",
             shown(&logs.join("logboom"))
         );
-        println!("  stop it:  kill {pid}");
+        let syslog = ours.receiver.take().and_then(Receiver::leave_running);
+        let pids = [Some(pid), syslog]
+            .into_iter()
+            .flatten()
+            .map(|pid| pid.to_string());
+        println!("  stop it:  kill {}", pids.collect::<Vec<_>>().join(" "));
     }
     let whole = ours.result.is_whole();
+    if whole && ours.result.shipped.is_some() {
+        println!(
+            "\n{}",
+            good("the syslog server was killed in the middle, and has every record")
+        );
+    }
     println!(
         "\n{}",
         verdict(whole, &ours.result.count, &standard.result.count)

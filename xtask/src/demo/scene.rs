@@ -4,6 +4,7 @@ use super::access::{self, Access};
 use super::count::{self, Count};
 use super::detail::Detail;
 use super::server::{Server, Settings};
+use super::shipping::{Receiver, Shipped};
 use super::traffic::{self, Served};
 use super::victim::{Killed, Victim};
 use super::{Arguments, fresh_folder, shown};
@@ -47,6 +48,8 @@ pub struct Outcome {
     pub result: ActResult,
     /// The server, if it is to be left running.
     pub server: Option<Server>,
+    /// The syslog server, the same.
+    pub receiver: Option<Receiver>,
 }
 
 /// The figures of one act.
@@ -61,6 +64,8 @@ pub struct ActResult {
     pub killed_in_the_middle: bool,
     /// What only ours has.
     pub proof: Option<Proof>,
+    /// What came of the shipping, where there is a syslog server.
+    pub shipped: Option<Shipped>,
 }
 
 /// What can be said of a log of ours.
@@ -85,6 +90,7 @@ impl ActResult {
         self.count.is_whole()
             && self.served.wrong == 0
             && self.killed_in_the_middle
+            && self.shipped.as_ref().is_none_or(Shipped::is_whole)
             && self.proof.as_ref().is_none_or(|proof| {
                 proof.access.is_whole()
                     && proof.detail.is_right()
@@ -108,16 +114,21 @@ impl Scene<'_> {
             ))
         );
         fresh_folder(&act.folder)?;
+        let mut receiver = match act.ours {
+            true => Receiver::start(&act.folder.join("syslog"))?,
+            false => None,
+        };
         let server = Server::start(&Settings {
             venv: self.venv,
             ours: act.ours,
             counted: true,
             folder: &act.folder,
             workers: self.arguments.workers,
+            ship_to: receiver.as_ref().map(Receiver::address),
             max_bytes: self.arguments.max_bytes,
             outlives_us: act.ours && self.arguments.keep,
         })?;
-        let disturbed = self.disturb_under_traffic(act, &server)?;
+        let disturbed = self.disturb_under_traffic(act, &server, receiver.as_mut())?;
         let Disturbed {
             served,
             rotations_by_hand,
@@ -137,6 +148,9 @@ impl Scene<'_> {
             None
         };
         let count = self.count(act, keep)?;
+        let shipped = receiver
+            .as_mut()
+            .map(|receiver| receiver.account(self.venv, &act.folder));
         let id = killed.id.clone();
         let proof = match detail {
             Some(detail) => Some(Proof {
@@ -155,13 +169,25 @@ impl Scene<'_> {
             rotations_by_hand,
             killed_in_the_middle: killed.was_cut_off(),
             proof,
+            shipped: shipped.transpose()?,
         };
-        Ok(Outcome { result, server })
+        let receiver = receiver.filter(|_| keep);
+        Ok(Outcome {
+            result,
+            server,
+            receiver,
+        })
     }
 
     /// Sends the traffic; at an eighth of it one request's detail is looked at, at a third the log is rotated by hand, at
-    /// a half a worker is killed that serves a slow request, at two thirds the log is rotated by hand again.
-    fn disturb_under_traffic(&self, act: &Act, server: &Server) -> Result<Disturbed> {
+    /// a half a worker is killed that serves a slow request, at two thirds the log is rotated by hand again. The syslog
+    /// server is dead from four to seven tenths of it.
+    fn disturb_under_traffic(
+        &self,
+        act: &Act,
+        server: &Server,
+        mut receiver: Option<&mut Receiver>,
+    ) -> Result<Disturbed> {
         let all = self.arguments.requests as usize;
         let traffic = traffic::start(server.port(), all);
         let progress = Progress::start(&format!("{all} requests"));
@@ -173,6 +199,9 @@ impl Scene<'_> {
             progress.bar(done, all);
             if act.ours && detail.is_none() && done >= all / 8 {
                 detail = Some(Detail::look(self.venv, &act.folder, server.port())?);
+            }
+            if let Some(receiver) = &mut receiver {
+                receiver.disturb(done, all)?;
             }
             if done >= all / 3 && rotations == 0 || done >= all * 2 / 3 && rotations == 1 {
                 self.rotate(act, server)?;

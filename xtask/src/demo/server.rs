@@ -36,6 +36,8 @@ pub struct Settings<'a> {
     pub folder: &'a Path,
     /// Number of workers.
     pub workers: u32,
+    /// Where its records are shipped to, if anywhere.
+    pub ship_to: Option<String>,
     /// Size at which the log is rotated.
     pub max_bytes: u64,
     /// True if the server is to go on when we end.
@@ -195,6 +197,11 @@ fn command(settings: &Settings, port: u16) -> Command {
             .env("LOGBOOM_FILES_MAIN_ROTATE_SIZE", max_bytes)
             .env("LOGBOOM_FILES_MAIN_KEEP_COUNT", &backups)
             .args(["--logger-class", LOGGER_CLASS, "shop:app"]);
+        if let Some(address) = &settings.ship_to {
+            command
+                .env("LOGBOOM_SHIP_CENTRAL_TO", address)
+                .env("LOGBOOM_SHIP_CENTRAL_RETRY_MOST", "500 ms");
+        }
         for file in ["MAIN", "ACCESS", "ERROR"] {
             // With the logs, the state is made anew: what an earlier run knew of files that are gone goes with it.
             command.env(format!("LOGBOOM_FILES_{file}_STATE_DIR"), "beside");

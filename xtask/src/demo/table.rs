@@ -1,6 +1,7 @@
 //! The table that ends the demo.
 
 use super::scene::ActResult;
+use super::shipping::Shipped;
 use crate::screen::{bad, good, odd, strong};
 
 const LABEL_CHARS: usize = 38;
@@ -99,6 +100,33 @@ pub fn print(ours: &ActResult, standard: &ActResult) {
         };
         only_ours("logboom verify", verified.to_owned(), proof.is_verified);
     }
+    if let Some(shipped) = &ours.shipped {
+        shipping_rows(shipped, &only_ours);
+    }
+}
+
+/// What the syslog server has, which was killed meanwhile.
+fn shipping_rows(shipped: &Shipped, row: &dyn Fn(&str, String, bool)) {
+    row(
+        "syslog server killed in the traffic",
+        grouped(shipped.kills as usize),
+        shipped.kills > 0,
+    );
+    row(
+        "records shipped to it",
+        grouped(shipped.received),
+        shipped.received > 0,
+    );
+    row(
+        "  of these again, told by their id",
+        grouped(shipped.again),
+        true,
+    );
+    row(
+        "records missing there",
+        grouped(shipped.missing),
+        shipped.missing == 0 && shipped.is_verified,
+    );
 }
 
 fn per_second(act: &ActResult) -> usize {

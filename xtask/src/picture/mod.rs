@@ -57,6 +57,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         venv: &venv,
         ours: true,
         counted: false,
+        ship_to: None,
         folder: &folder,
         workers: 4,
         max_bytes: 1_000_000,
