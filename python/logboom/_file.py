@@ -4,33 +4,41 @@ What always holds: a record whose `emit` has returned is in the file or in share
 nothing raises into the application (`handleError` gets it, as in the standard library); and everything that can be seen
 from outside (attributes, `stream`, hooks) behaves as the standard library documents it.
 
-There are two ways through `emit`. The short one is a single native call, taken when nothing that is set asks for
-more. Everything else (the first record, an encoding other than UTF-8, overridden methods, a `stream` of the user's own)
-takes `_emit_carefully`. Setting an attribute that matters leads back there, once.
+There are three ways for a record. A plain one takes the shortest, a single native call from `handle` on, if the
+standard library's own code is all that would see it: no filter, no method replaced, a `logging.Formatter`
+(`_native.handle_method` says exactly when). The short way through `emit` is a single native call for the finished line,
+taken when nothing that is set asks for more. Everything else (the first record, an encoding other than UTF-8,
+overridden methods, a `stream` of the user's own) takes `_emit_carefully`. Setting an attribute that matters leads back
+there, once.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from io import text_encoding  # type: ignore[attr-defined]
 from logging import FileHandler as _StdFileHandler
+from logging import Handler as _StdHandler
 from logging import LogRecord
 from logging import StreamHandler as _StdStreamHandler
 from typing import TYPE_CHECKING, Any
 
 from . import _hooks
 from ._codec import Codec
-from ._native import Log, escape
+from ._native import Log, escape, handle_method
 from ._options import OptionArgs, Options
 from ._stream import Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+# Methods that the shortest way takes the place of.
+_BYPASSED = ("emit", "format", "filter", "acquire", "release")
 # Attributes that change how the next record is written.
 _LIVE = frozenset(
     [
+        *_BYPASSED,
         *("stream", "logboom_options", "maxBytes", "backupCount", "when", "interval", "utc", "atTime"),
         *("suffix", "extMatch", "namer", "rotator", "rolloverAt"),
         *_hooks.NAMING,
@@ -48,6 +56,8 @@ class FileHandler(_StdFileHandler):
 
     # In the instance once the short way is open: the native log's `publish`.
     _publish: Callable[[str, int], int] | None = None
+    # The same for the shortest way: the native log itself.
+    _quick: Log | None = None
     _log: Log | None = None
     _log_path: str | None = None
     _native_options: dict[str, Any] | None = None
@@ -78,6 +88,10 @@ class FileHandler(_StdFileHandler):
         self._take(options)
         _StdFileHandler.__init__(self, filename, mode=mode, encoding=encoding, delay=True, errors=errors)
         self._start(delay)
+
+    if TYPE_CHECKING:
+
+        def handle(self, record: LogRecord) -> Any: ...
 
     def emit(self, record: LogRecord) -> None:
         """Publish one record.
@@ -124,6 +138,7 @@ class FileHandler(_StdFileHandler):
         object.__setattr__(self, name, value)
         if name in _LIVE:
             object.__setattr__(self, "_publish", None)
+            object.__setattr__(self, "_quick", None)
             object.__setattr__(self, "_settled", False)
 
     def _take(self, options: OptionArgs) -> None:
@@ -177,7 +192,21 @@ class FileHandler(_StdFileHandler):
         in_use = stream is self.stream and not stream.closed
         if in_use and codec.direct and not self._asks and not self.logboom_options.escape:
             self._publish = log.publish
+            self._quick = log if self._is_plain() else None
         self._settled = True
+
+    def _is_plain(self) -> bool:
+        """Whether the methods that the shortest way takes the place of are the standard library's, as far as that can
+        be known beforehand. Those that are replaced in a class later are noticed natively, but for the lock's."""
+        if not _STANDARD or any(name in vars(self) for name in _BYPASSED):
+            return False
+        after_ours = super().handle
+        kind = type(self)
+        return (
+            getattr(after_ours, "__func__", None) is _StdHandler.handle
+            and kind.acquire is _StdHandler.acquire
+            and kind.release is _StdHandler.release
+        )
 
     def _emit_carefully(self, record: LogRecord) -> None:
         stream = self._current_stream()
@@ -253,6 +282,43 @@ class FileHandler(_StdFileHandler):
 
     def _rotation_due(self) -> None:
         """The native side asks for the hooks of this handler; a plain file has none."""
+
+    def _rotate_after(self, record: LogRecord) -> None:
+        """`_rotation_due` after a record that took the shortest way."""
+        try:
+            self._rotation_due()
+        except RecursionError:
+            if not self._handles_recursion:
+                raise
+            self.handleError(record)
+        except Exception:
+            self.handleError(record)
+
+
+def _handle(handler: FileHandler, record: LogRecord) -> Any:
+    """`handle` without the shortest way."""
+    return super(FileHandler, handler).handle(record)
+
+
+def _is_standard(function: Any) -> bool:
+    """Whether it is the standard library's own, and not what some package has put in its place."""
+    code = getattr(function, "__code__", None)
+    return getattr(code, "co_filename", None) == logging.Logger.info.__code__.co_filename
+
+
+# Whether all that the shortest way takes the place of is what it was written against.
+_STANDARD = all(
+    map(
+        _is_standard,
+        (
+            *(_StdHandler.handle, _StdHandler.format, _StdHandler.filter, _StdHandler.acquire, _StdHandler.release),
+            *(logging.Formatter.format, logging.Formatter.usesTime, logging.Formatter.formatMessage),
+            *(logging.PercentStyle.format, logging.PercentStyle._format, logging.PercentStyle.usesTime),
+            logging.LogRecord.getMessage,
+        ),
+    )
+)
+FileHandler.handle = handle_method(FileHandler, _handle)  # type: ignore[method-assign]
 
 
 def _escaped(text: str, record: LogRecord) -> str:

@@ -115,7 +115,7 @@ class _Rotating(Scheduled, FileHandler):
             return
         super()._settle(stream)
         if self._time_was_set:
-            self._asks, self._publish = True, None
+            self._asks, self._publish, self._quick = True, None, None
 
     def _ask(self, record: LogRecord) -> None:
         if not self._in_rotation and self._asks_when_to_roll() and self.shouldRollover(record):

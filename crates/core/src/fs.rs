@@ -57,6 +57,18 @@ impl Facts {
         }
     }
 
+    /// A regular file that was looked at a moment ago and has this length now.
+    #[inline]
+    pub fn of_known(identity: Identity, len: u64) -> Facts {
+        Facts {
+            identity,
+            len,
+            links: 1,
+            is_regular: true,
+            is_socket: false,
+        }
+    }
+
     #[inline]
     fn of_descriptor(fd: impl AsFd) -> io::Result<Facts> {
         Ok(Facts::of(&rfs::statx(fd, c"", AtFlags::EMPTY_PATH, ASKED)?))
@@ -148,6 +160,13 @@ pub(crate) fn facts_of(fd: BorrowedFd<'_>) -> Option<Facts> {
 
 pub(crate) fn len_of(fd: BorrowedFd<'_>) -> Option<u64> {
     facts_of(fd).map(|facts| facts.len)
+}
+
+/// Where the file ends, asked in the cheapest way (lseek(2)). It moves the description's offset, which nobody uses: logs are
+/// appended to and read at positions. None: it has no end, or there is no such descriptor.
+#[inline]
+pub(crate) fn end_of(fd: BorrowedFd<'_>) -> Option<u64> {
+    rfs::seek(fd, rfs::SeekFrom::End(0)).ok()
 }
 
 /// Opens a file that exists for appending.

@@ -11,6 +11,7 @@ mod encoder;
 mod errors;
 mod escape;
 mod gate;
+mod handling;
 mod keys;
 mod log;
 mod options;
@@ -33,6 +34,8 @@ mod _native {
     use super::escape::escape;
     #[pymodule_export]
     use super::gate::{gate_follow, gate_method};
+    #[pymodule_export]
+    use super::handling::handle_method;
     #[pymodule_export]
     use super::log::Log;
     #[pymodule_export]

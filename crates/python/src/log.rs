@@ -344,7 +344,7 @@ impl Log {
 
     /// Enqueues with the interpreter lock held (a copy into the ring: too short to be worth giving the lock away);
     /// only what may write or wait happens without it.
-    fn publish_line(&self, py: Python<'_>, line: &[u8], levelno: i64) -> PyResult<u8> {
+    pub(crate) fn publish_line(&self, py: Python<'_>, line: &[u8], levelno: i64) -> PyResult<u8> {
         let log = self.log()?;
         let severity = Severity::from_python(levelno);
         let ticket = log.enqueue(severity, line);
@@ -393,6 +393,6 @@ fn in_flight<'py>(
 }
 
 /// The level as a number; 0, unspecified, for the None that `logging.makeLogRecord` leaves in a record.
-fn level(levelno: &Bound<'_, PyAny>) -> i64 {
+pub(crate) fn level(levelno: &Bound<'_, PyAny>) -> i64 {
     levelno.extract().unwrap_or(0)
 }

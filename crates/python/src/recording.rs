@@ -134,7 +134,7 @@ unsafe extern "C" fn log(
     // SAFETY: the interpreter calls with its lock held, and its arguments live until we return.
     unsafe {
         if count != 3 || !names.is_null() {
-            return pass_on(words, logger, args, count, names);
+            return pass_on(&words.original, logger, args, count, names);
         }
         let py = Python::assume_attached();
         let borrowed = |object: *mut PyObject| Bound::from_borrowed_ptr(py, object);
@@ -159,15 +159,18 @@ unsafe extern "C" fn log(
     }
 }
 
-/// Calls the original with all that came.
-unsafe fn pass_on(
-    words: &Words,
-    logger: *mut PyObject,
+/// Calls the original of a method with all that came.
+///
+/// # Safety
+/// As for the method itself: called with the interpreter lock, `args` has `count` objects, and those that `names` names.
+pub(crate) unsafe fn pass_on(
+    original: &Py<PyAny>,
+    this: *mut PyObject,
     args: *const *mut PyObject,
     count: ffi::Py_ssize_t,
     names: *mut PyObject,
 ) -> *mut PyObject {
-    // SAFETY: as in `log`; behind the positional arguments stand those that `names` names.
+    // SAFETY: as above; behind the positional arguments stand those that `names` names.
     unsafe {
         let py = Python::assume_attached();
         let call = || {
@@ -175,7 +178,7 @@ unsafe fn pass_on(
                 true => None,
                 false => Some(Bound::from_borrowed_ptr(py, names).cast_into::<PyTuple>()?),
             };
-            let mut plain = vec![Bound::from_borrowed_ptr(py, logger)];
+            let mut plain = vec![Bound::from_borrowed_ptr(py, this)];
             plain.extend((0..count).map(|at| Bound::from_borrowed_ptr(py, *args.offset(at))));
             let plain = PyTuple::new(py, plain)?;
             let keywords = PyDict::new(py);
@@ -183,7 +186,7 @@ unsafe fn pass_on(
                 let value = *args.offset(count + index as ffi::Py_ssize_t);
                 keywords.set_item(name, Bound::from_borrowed_ptr(py, value))?;
             }
-            words.original.bind(py).call(plain, Some(&keywords))
+            original.bind(py).call(plain, Some(&keywords))
         };
         match call() {
             Ok(answer) => answer.into_ptr(),

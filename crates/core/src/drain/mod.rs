@@ -191,11 +191,13 @@ pub(crate) fn with_lease<T>(
     work: impl FnOnce(&mut Drain<'_>) -> T,
 ) -> (Option<T>, Afterwards) {
     let mut drain = Drain::new(state, local, me, holder, true);
-    let settled = drain.settle_journal();
-    let answer = settled.then(|| {
+    let mut settled = drain.settle_journal();
+    if settled {
         drain.pass_published();
-        work(&mut drain)
-    });
+        // What `work` does to a file must not hide what the journal says of it.
+        settled = drain.settle_journal();
+    }
+    let answer = settled.then(|| work(&mut drain));
     let before = drain.holder.afterwards;
     if !settled {
         let_go(state, me);
@@ -231,6 +233,7 @@ impl<'a> Drain<'a> {
     }
 
     /// Goes on where a dead holder stopped. False: it cannot be done now.
+    #[inline]
     fn settle_journal(&mut self) -> bool {
         match journal::phase(self.state.control()) {
             Phase::Idle => true,
@@ -241,6 +244,10 @@ impl<'a> Drain<'a> {
     /// Drains window after window until nothing is left, or until the deadline (one window at least). True: more is left.
     pub fn pass(&mut self, deadline_ns: u64) -> bool {
         loop {
+            // A write that was cut short leaves the journal open, and the same hold may come here again.
+            if !self.settle_journal() {
+                return false;
+            }
             let (window, rotate_first) = self.collect();
             let outcome = self.write_window(&window);
             let exhausted = window.exhausted;

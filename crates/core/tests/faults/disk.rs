@@ -8,7 +8,7 @@ use crate::support::machine::{
     self, Heard, Injection, Need, child, end_well, millis, secs, within,
 };
 use crate::support::{Counters, Place, open, read_strictly, record};
-use crate::{holds_all, publish};
+use crate::{holds_all, holds_all_of, publish};
 use std::sync::atomic::Ordering::SeqCst;
 
 /// A log on a volume of its own that has about `leave` bytes left.
@@ -285,6 +285,59 @@ fn a_write_cut_short_that_cannot_be_taken_back_is_completed_later() {
     let recoveries = logboom::status::Visitor::join(&place.log())
         .map_or(0, |visitor| visitor.status().ledger.recoveries);
     println!("{recoveries} recoveries");
+}
+
+/// The records of another file that come in the same hold are not written over what the journal says of the first.
+#[test]
+fn a_write_cut_short_is_completed_although_another_file_is_written_meanwhile() {
+    if !machine::has(&[Need::Root, Need::Tool("strace")]) {
+        return;
+    }
+    let (place, counters) = (Place::new(), Counters::new(2));
+    let other_path = place.logs.join("other.log");
+    let pid = child(|| {
+        let log = open(&place.log(), &place.options());
+        let other = open(&other_path, &place.options());
+        machine::limit_file_size(Some(9_999));
+        counters.at(0).store(1, SeqCst);
+        within(secs(15), "the test says go", || {
+            counters.at(1).load(SeqCst) == 1
+        });
+        std::thread::scope(|scope| {
+            scope.spawn(|| publish(&log, 1, 1, 200, 100));
+            for worker in 1..=3 {
+                let other = &other;
+                scope.spawn(move || {
+                    for number in 1..=100 {
+                        publish(other, worker, number, number, 24);
+                        std::thread::sleep(Duration::from_micros(300));
+                    }
+                });
+            }
+        });
+        counters.at(0).store(2, SeqCst);
+        within(secs(30), "the test says end", || {
+            counters.at(1).load(SeqCst) == 2
+        });
+        machine::limit_file_size(None);
+        assert!(log.flush(secs(5)));
+        0
+    });
+    within(secs(15), "the logs are open", || {
+        counters.at(0).load(SeqCst) == 1
+    });
+    let what = ["ftruncate:error=EIO", "write:delay_enter=2000"];
+    let injection = Injection::attach(pid, &place.log(), &what);
+    counters.at(1).store(1, SeqCst);
+    within(secs(60), "all is published", || {
+        counters.at(0).load(SeqCst) == 2
+    });
+    drop(injection);
+    counters.at(1).store(2, SeqCst);
+    end_well(pid, secs(15));
+    assert!(holds_all(&place, &[(1, 200)]));
+    let other = std::fs::read_to_string(&other_path).unwrap();
+    assert!(holds_all_of(&other, &[(1, 100), (2, 100), (3, 100)]));
 }
 
 #[test]

@@ -147,6 +147,9 @@ fn survives_a_daemonizer(before: u64, own_count: usize) {
 #[test]
 fn a_daemonizer_that_closes_all_descriptors_loses_nothing_and_finds_nothing_in_its_files() {
     survives_a_daemonizer(10, 40);
+    // With so much in the file, one record after the other is written with a look at its length alone.
+    survives_a_daemonizer(200, 40);
+    survives_a_daemonizer(200, 0);
 }
 
 #[test]
