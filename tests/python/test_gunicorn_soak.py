@@ -265,7 +265,7 @@ def neighbour(folder: Path) -> Iterator[int]:
 
 
 def at_rest(server: Server, pid: int, workers: int) -> dict[str, Any]:
-    """The counts when all rules are over, all workers that were to end have ended and are told of, and each has a place."""
+    """The counts when all rules are over, all that were to end have ended and are told of, and each has a place."""
     command(server, "level", "--reset")
     found: dict[str, Any] = {}
 
