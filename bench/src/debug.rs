@@ -1,5 +1,5 @@
 //! What debug on demand costs, measured by `python/debug.py` with the interpreter that was asked for: calls that are disabled,
-//! and records that are only recorded.
+//! and records that are only recorded; and how soon a rule counts (`effect`).
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,10 +7,14 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use crate::effect::{self, Effect};
 use crate::place::Place;
 use crate::stats::Series;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/debug.py");
+
+/// Enough for a 99th percentile.
+const COMMANDS: usize = 500;
 
 /// What the script prints.
 #[derive(Deserialize)]
@@ -21,6 +25,9 @@ pub struct Debug {
     pub disabled: Vec<Way>,
     /// Ways to log a record below the level; the first is the standard library's call that is enabled.
     pub recorded: Vec<Way>,
+    /// How soon a rule counts.
+    #[serde(skip)]
+    pub effect: Option<Effect>,
 }
 
 /// One way.
@@ -71,5 +78,13 @@ pub fn measure(place: &Place, python: &Path, rounds: usize, shrink: usize) -> Re
         "the script of the cost of debug on demand failed; the environment of `{}` needs logboom",
         python.display()
     );
-    serde_json::from_slice(&output.stdout).context("failed to read what the script printed")
+    let read = serde_json::from_slice(&output.stdout);
+    let mut debug: Debug = read.context("failed to read what the script printed")?;
+    let program = python.with_file_name("logboom");
+    debug.effect = Some(effect::measure(
+        place,
+        &program,
+        (COMMANDS / shrink).max(100),
+    )?);
+    Ok(debug)
 }

@@ -3,13 +3,15 @@
 use crate::Figures;
 use crate::contestants::Contestant;
 use crate::debug::{self, Debug};
+use crate::effect::{Effect, WORKERS};
 use crate::holds::Holds;
 use crate::memory::Memory;
 use crate::native::{self, Cell};
 use crate::publish::Publishing;
 use crate::python::Python;
 use crate::server::Server;
-use crate::text::{bytes, ms};
+use crate::stats::percentile;
+use crate::text::{bytes, ms, ns as short};
 
 const PLAIN: &str = "logging.FileHandler";
 const RIVAL: &str = "concurrent_log_handler.ConcurrentRotatingFileHandler";
@@ -17,6 +19,8 @@ const RIVAL: &str = "concurrent_log_handler.ConcurrentRotatingFileHandler";
 const OURS: [&str; 3] = ["FileHandler", "RotatingFileHandler", "WatchedFileHandler"];
 const MIB: f64 = 1_048_576.0;
 const HOLD_NS: f64 = 2e6;
+/// From the start of a command to its rule: at the median, and at the 99th percentile.
+const EFFECT_NS: [f64; 2] = [5e6, 50e6];
 
 /// One demand.
 pub struct Row {
@@ -211,14 +215,25 @@ fn of_debug(debug: &Debug) -> Vec<Row> {
     let without = "the same without logboom";
     let disabled =
         |what: &str, part: &str| Row::at_most(what, 1.1, without, ratio(&debug.disabled, part));
+    let ns =
+        |part: &str| debug::find(&debug.disabled, part).map_or(f64::NAN, |way| way.ns().median());
+    let enabled_ns = debug.recorded[0].ns().median();
+    let predicate_ns = ns("for other requests of") - ns("no rule");
     let only_recorded = ["text, recorded only", "JSON, recorded only", "in a request"]
         .map(|part| ratio(&debug.recorded, part));
-    vec![
+    let mut rows = vec![
         disabled("Python, a disabled `debug()`, no rule in force", "no rule"),
         disabled(
             "Python, a disabled `debug()`, a rule for another component",
             "another component",
         ),
+        Row {
+            subject: "Python, `debug()` in a request that a rule's condition is not about"
+                .to_owned(),
+            demand: "stated, and less than half of the enabled call: no record is made".to_owned(),
+            measured: format!("{} more, of {}", short(predicate_ns), short(enabled_ns)),
+            is_met: predicate_ns < enabled_ns / 2.0,
+        },
         Row::at_most(
             "Python, a debug record that is only recorded (worst of all)",
             1.0,
@@ -228,7 +243,22 @@ fn of_debug(debug: &Debug) -> Vec<Row> {
                 .reduce(f64::max)
                 .unwrap_or(f64::NAN),
         ),
-    ]
+    ];
+    rows.extend(debug.effect.iter().map(of_effect));
+    rows
+}
+
+fn of_effect(effect: &Effect) -> Row {
+    let at = |share| percentile(&mut effect.waiting.clone(), share);
+    let (median, p99) = (at(0.5), at(0.99));
+    Row {
+        subject: format!(
+            "{WORKERS} workers that wait: from the start of `logboom level` to the rule"
+        ),
+        demand: "at most 5 ms at the median, 50 ms at p99".to_owned(),
+        measured: format!("{} and {}", ms(median), ms(p99)),
+        is_met: median <= EFFECT_NS[0] && p99 <= EFFECT_NS[1],
+    }
 }
 
 fn of_memory(memory: &Memory) -> Row {

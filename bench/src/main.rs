@@ -9,6 +9,7 @@ mod contestants;
 mod crew;
 mod debug;
 mod demands;
+mod effect;
 mod holds;
 mod machine;
 mod memory;

@@ -4,13 +4,14 @@ use crate::Figures;
 use crate::contestants::Contestant;
 use crate::debug::{Debug, Way};
 use crate::demands::{self, Row};
+use crate::effect::{self, Effect};
 use crate::holds::{Holds, PUBLISHERS};
 use crate::memory::{Memory, WORKERS};
 use crate::native::{self, Cell};
 use crate::publish::{self, Publishing};
 use crate::python::Python;
 use crate::server::Server;
-use crate::stats::Series;
+use crate::stats::{Series, percentile};
 use crate::text::{bytes, ms, ns, rate, table, times};
 
 const HEAD: &str = "# Benchmarks
@@ -268,11 +269,34 @@ fn of_debug(debug: &Debug) -> String {
          CPython {}; `logger.debug` with two arguments; processor time, each round the fastest of ten batches. {} rounds, in \
          turn. Disabled calls:\n\n{}\n\
          While a rule has a condition on requests, calls in requests that it is not about pay the difference to the first line; \
-         no record is built for them. Records below the level, that are kept in the recorder alone:\n\n{}\n",
+         no record is built for them. Records below the level, that are kept in the recorder alone:\n\n{}\n{}",
         debug.version,
         rounds.unwrap_or(0),
         tables[0],
-        tables[1]
+        tables[1],
+        debug.effect.as_ref().map_or_else(String::new, of_effect)
+    )
+}
+
+fn of_effect(effect: &Effect) -> String {
+    let line = |what: &str, samples: &[u64]| {
+        let at = |share| ms(percentile(&mut samples.to_vec(), share));
+        let (median, p99) = (at(0.5), at(0.99));
+        vec![what.to_owned(), median, p99, samples.len().to_string()]
+    };
+    format!(
+        "How soon a rule counts, from the start of `logboom level shop.pay=debug` to the next record of the workers, \
+         {} processes. Those that wait (in a read of a socket) are not woken; those that never rest share the \
+         processors with the command:\n\n{}\n",
+        effect::WORKERS,
+        table(
+            &["workers", "median", "p99", "commands"],
+            [
+                line("wait", &effect.waiting),
+                line("never rest: the first obeys", &effect.busy_first),
+                line("never rest: all obey", &effect.busy_last),
+            ]
+        )
     )
 }
 

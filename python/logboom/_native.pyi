@@ -118,9 +118,13 @@ class Log:
         the record, a bit for each place of the table; None: it was not asked.
         """
 
-    def unkept(self, request_id: str, after: int) -> list[tuple[int, str, str, str]]:
+    def unkept(self, request_id: str, after: int) -> tuple[list[tuple[int, str, str, str]], int]:
         """What this process recorded of a request and wrote to no file, after the record of this number, oldest first:
-        numbers, components, lines, and the records as JSON (empty where a line is JSON itself)."""
+        numbers, components, lines, and the records as JSON (empty where a line is JSON itself). And how many records
+        after that, of whatever request, are overwritten."""
+
+    def recorded(self) -> int:
+        """Number of the last record that this process recorded; 0: there is none."""
 
     def toggle(
         self,

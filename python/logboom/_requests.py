@@ -27,6 +27,7 @@ def begin(request: Request) -> None:
             _look_at = request.started_monotonic + _deaths.LOOK_EVERY_S
             _deaths.look(table)
         try:
+            request.rewound = table.recorded()
             request.token = table.begin_request(request.id, request.method, request.path, request.client)
         except Exception:
             # A log that was just closed, or a path with a lone surrogate: the request goes on without an entry.

@@ -84,7 +84,9 @@ class Handler(logging.Handler):
                 trace = _traceback(record)
             request = _current()
             if routes.rewinds is not None and request is not None and _rewind.asks(values, levelno):
-                _rewind.rewind(routes, request, routes.rewinds, levelno)
+                overwritten = _rewind.rewind(routes, request, routes.rewinds, levelno)
+                if overwritten:
+                    values[_rewind.OVERWRITTEN] = overwritten
             fields = _bound() or None
             line = encode(values, message, request, fields, trace) + "\n"
             if main is not None:

@@ -96,8 +96,9 @@ class Request:
         # Gives a header by the keys that WSGI and ASGI have it under, and those that were asked for by now.
         self._get_header: Callable[[Any], Any] | None = None
         self._headers: dict[str, str] | None = None
-        # Number of the last recorded record that was written although nobody had asked for it; see `_rewind`.
-        self.rewound = 0
+        # Number of the last recorded record that was written although nobody had asked for it, or of the last one
+        # before the request; -1: that is not known. See `_rewind`.
+        self.rewound = -1
         # What was in force when this request began, until it ends.
         self._outer: tuple[Request | None, Mapping[str, Any]] | None = None
 

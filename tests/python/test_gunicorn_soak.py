@@ -265,15 +265,23 @@ def neighbour(folder: Path) -> Iterator[int]:
 
 
 def at_rest(server: Server, pid: int, workers: int) -> dict[str, Any]:
-    """The counts when all rules are over and all workers that were to end have ended."""
+    """The counts when all rules are over, all that were to end have ended and are told of, and each has a place."""
     command(server, "level", "--reset")
-    wait_until(lambda: len(server.workers()) == workers, "the number of workers", 30)
-    wait_until(lambda: counts(server, pid)["places of the dead"] == 0, "the dead are told of", 30)
-    # One that has just begun has not logged yet, and has no place.
-    for _ in range(40):
-        server.get("/buy/1")
-    wait_until(lambda: counts(server, pid)["places"] == workers + 2, f"a place for each: {counts(server, pid)}", 30)
-    return counts(server, pid)
+    found: dict[str, Any] = {}
+
+    def is_settled() -> bool:
+        # One that has just begun has not logged yet, and has no place.
+        for _ in range(8):
+            server.get("/buy/1")
+        try:
+            found.update(counts(server, pid))
+        except FileNotFoundError:
+            # Recycled between two looks.
+            return False
+        return (found["workers"], found["places"], found["places of the dead"]) == (workers, workers + 2, 0)
+
+    wait_until(is_settled, "the right number of workers, each with a place", 60)
+    return found
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="the command `logboom` is not on the path")

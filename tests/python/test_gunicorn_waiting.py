@@ -24,15 +24,27 @@ from servers import Server, environment, serve, stop, worker_options
 PROGRAM = shutil.which("logboom")
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="the command `logboom` is not on the path")
 
-# The first post's request sleeps in a loop; the others wait once, in the kernel or in C.
+# The first post's request sleeps in a loop; the others wait once, in the kernel or in C. A thread measures how long it
+# was kept from its work.
 WSGI = """
-import logging, os, socket, time
+import logging, os, socket, threading, time
 from flask import Flask
 app = Flask("app")
 pay = logging.getLogger("shop.pay")
+late = [0.0]
+def beat():
+    while True:
+        begun = time.monotonic()
+        time.sleep(0.01)
+        late[0] = max(late[0], time.monotonic() - begun - 0.01)
+@app.get("/beat")
+def begin():
+    late[0] = 0.0
+    threading.Thread(target=beat, daemon=True).start()
+    return "ok"
 @app.get("/ping")
 def ping():
-    return "pong"
+    return str(late[0])
 @app.get("/loop")
 def loop():
     for step in range(9):
@@ -149,6 +161,9 @@ def assert_the_next_record_obeys(server: Server) -> None:
 def test_a_request_that_sleeps_in_a_loop_obeys_with_its_very_next_record(tmp_path: Path, worker: str) -> None:
     with serve(tmp_path, WSGI, "-w", "1", *worker_options(worker), toml=TOML, path="/ping") as server:
         assert_the_next_record_obeys(server)
+        if worker == "gevent":
+            # Its threads are greenlets: the beat is one of the loop's.
+            assert_the_loop_goes_on(server)
 
 
 @pytest.mark.parametrize("where", ["sleep", "fifo", "socket"])

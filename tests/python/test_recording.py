@@ -34,7 +34,7 @@ from logboom import _native
 shop = logging.getLogger("shop.db")
 def recorded(request=""):
     # What is in the recorder of this process, and in no file.
-    return [line for number, component, line, json in real.unkept(request, 0)]
+    return [line for _, _, line, _ in real.unkept(request, 0)[0]]
 def slow_then_fast(call):
     # The first call of a logger takes the standard library's way, which finds out that the next need not.
     logging.root.manager._clear_cache()

@@ -332,3 +332,35 @@ same([body for body in found if body.startswith("in ")], ["in /503"])
 assert found.index("in /503") < next(index for index, body in enumerate(found) if " 503 " in body), found
 """,
     )
+
+
+def test_what_the_recorder_has_overwritten_of_a_trail_is_counted_and_said(tmp_path: Path) -> None:
+    """By the record that asked, once; by one whose trail is whole not at all, whatever was overwritten before it."""
+    check(
+        tmp_path,
+        """
+configure(recorder={"level": "debug", "rewind_on": "error", "bytes": "64 kB"}, format={"kind": "json"})
+from logboom.wsgi import Middleware
+shop = logging.getLogger("shop")
+def application(environ, start_response):
+    for number in range(int(environ["PATH_INFO"].strip("/"))):
+        shop.debug("detail %d", number)
+    shop.error("failed"); shop.error("failed again")
+    start_response("200 OK", [])
+    return [b""]
+def serve(details):
+    before = len(lines())
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": f"/{details}", "SERVER_PROTOCOL": "HTTP/1.1"}
+    answer = Middleware(application)(environ, lambda *_: None)
+    list(answer); answer.close()
+    return [json.loads(line) for line in lines()[before:]]
+for details in (2000, 5):
+    found = serve(details)
+    shown = [record["body"] for record in found if record.get("rewound")]
+    gone = details - len(shown)
+    same(shown, [f"detail {number}" for number in range(gone, details)])
+    said = [record.get("rewind_overwritten") for record in found if record["body"].startswith("failed")]
+    same(said, [gone or None, None])
+    assert (gone > 1000) == (details == 2000), gone
+""",
+    )

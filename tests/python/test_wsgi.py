@@ -239,6 +239,9 @@ def test_neither_a_closed_log_nor_a_failing_filter_reaches_the_application(
     seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Closed:
+        def recorded(self) -> int:
+            return 0
+
         def begin_request(self, *entry: str) -> int:
             raise ValueError("closed")
 

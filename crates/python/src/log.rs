@@ -104,11 +104,18 @@ impl Log {
     }
 
     /// What this process recorded of a request and wrote to no file, after the record of this number: numbers, components, lines,
-    /// and the records as JSON where their lines are not.
-    fn unkept(&self, request_id: &str, after: u64) -> PyResult<Vec<(u64, String, String, String)>> {
-        let found = self.log()?.unkept(request_id, after).into_iter();
-        let parts = found.map(|record| (record.number, record.component, record.line, record.json));
-        Ok(parts.collect())
+    /// and the records as JSON where their lines are not. And how many records after that are overwritten.
+    fn unkept(&self, request_id: &str, after: u64) -> PyResult<(Vec<Unkept>, u64)> {
+        let (found, overwritten) = self.log()?.unkept(request_id, after);
+        let parts = found
+            .into_iter()
+            .map(|record| (record.number, record.component, record.line, record.json));
+        Ok((parts.collect(), overwritten))
+    }
+
+    /// Number of the last record that this process recorded; 0: there is none.
+    fn recorded(&self) -> PyResult<u64> {
+        Ok(self.log()?.recorded())
     }
 
     /// Switches debug on for these components, or off where a toggle has switched it on: "on", "off", "full" (the table of
@@ -358,6 +365,9 @@ impl Log {
         })
     }
 }
+
+/// Number, component, line, and the record as JSON where the line is none.
+type Unkept = (u64, String, String, String);
 
 /// A log beside: the log, how it writes, its components, those that are excepted, and the lowest level.
 type BesideTuple<'py> = (

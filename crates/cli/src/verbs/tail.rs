@@ -22,10 +22,11 @@ Examples:
   logboom tail --json | jq .body               for programs
 
 It shows what is written to files, and what rules reveal (`logboom debug`, `logboom level`); with
---recorded also what the recorders keep below the level (recorder.level in logboom.toml). Filters of one kind are
-alternatives, filters of different kinds must all hold. On a terminal, space pauses and goes on,
-q ends. What was overwritten before it could be read is counted and said on standard error. It
-goes on when workers come and go, when files are rotated and when the server is started anew.
+--recorded also what the recorders keep below the level (recorder.level in logboom.toml). Filters
+of one kind are alternatives, filters of different kinds must all hold. On a terminal, space pauses
+and goes on, q ends. What was overwritten before it could be read is counted and said on standard
+error. It goes on when workers come and go, when files are rotated and when the server is started
+anew.
 
 Exit codes:
   0  ended by Ctrl-C, or nobody read any more

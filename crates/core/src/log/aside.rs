@@ -42,20 +42,32 @@ impl Log {
         })
     }
 
-    /// What this process recorded of a request and wrote to no file, after the record of this number; oldest first.
-    pub fn unkept(&self, request: &str, after: u64) -> Vec<Recorded> {
-        let mut found = Vec::new();
+    /// Number of the last record that this process recorded; 0: there is none.
+    pub fn recorded(&self) -> u64 {
+        let place = self.domain.local().place_if_taken();
+        place.map_or(0, |place| {
+            recorder::end_of(&self.domain.state, place.slot).number
+        })
+    }
+
+    /// What this process recorded of a request and wrote to no file, after the record of this number, oldest first; and how many
+    /// records after that, of whatever request, are overwritten.
+    pub fn unkept(&self, request: &str, after: u64) -> (Vec<Recorded>, u64) {
+        let (mut found, mut overwritten) = (Vec::new(), 0);
         if let Some(place) = self.domain.local().place_if_taken() {
-            let mut cursor = recorder::Cursor::default();
+            let mut cursor = recorder::Cursor {
+                position: 0,
+                number: after,
+            };
             let (state, slot) = (&self.domain.state, place.slot);
             let tail = recorder::tail_of(state, slot);
-            recorder::read_since(state, slot, &mut cursor, tail, &mut |record| {
+            overwritten = recorder::read_since(state, slot, &mut cursor, tail, &mut |record| {
                 if !record.kept && record.number > after && record.request == request {
                     found.push(record);
                 }
             });
         }
-        found
+        (found, overwritten)
     }
 
     /// Switches this process's recorder on or off; what is in it stays.
