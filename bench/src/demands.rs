@@ -10,6 +10,7 @@ use crate::native::{self, Cell};
 use crate::publish::Publishing;
 use crate::python::Python;
 use crate::server::Server;
+use crate::ship;
 use crate::stats::percentile;
 use crate::text::{bytes, ms, ns as short};
 
@@ -35,7 +36,7 @@ pub struct Row {
 }
 
 impl Row {
-    fn at_most(subject: &str, limit: f64, than: &str, ratio: f64) -> Row {
+    pub(crate) fn at_most(subject: &str, limit: f64, than: &str, ratio: f64) -> Row {
         Row {
             subject: subject.to_owned(),
             demand: format!("at most {limit} x {than}"),
@@ -44,7 +45,7 @@ impl Row {
         }
     }
 
-    fn at_least(subject: &str, limit: f64, than: &str, ratio: f64) -> Row {
+    pub(crate) fn at_least(subject: &str, limit: f64, than: &str, ratio: f64) -> Row {
         Row {
             subject: subject.to_owned(),
             demand: format!("at least {limit} x {than}"),
@@ -63,6 +64,7 @@ pub fn all(figures: &Figures) -> Vec<Row> {
     rows.extend(figures.python.iter().flat_map(of_python));
     rows.extend(figures.debug.iter().flat_map(of_debug));
     rows.extend(figures.server.iter().map(of_server));
+    rows.extend(figures.ship.iter().flat_map(ship::report::demands));
     rows.extend(figures.memory.iter().map(of_memory));
     rows
 }

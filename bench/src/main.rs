@@ -19,6 +19,7 @@ mod publish;
 mod python;
 mod report;
 mod server;
+mod ship;
 mod stats;
 mod text;
 
@@ -30,7 +31,7 @@ use clap::{Parser, ValueEnum};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/benchmarks.md");
 
-/// Measures logboom against its rivals, in at most eight minutes.
+/// Measures logboom against its rivals, in at most eleven minutes.
 #[derive(Parser)]
 #[command(bin_name = "cargo run --release --")]
 struct Arguments {
@@ -60,6 +61,7 @@ enum Section {
     Python,
     Debug,
     Server,
+    Ship,
     Memory,
 }
 
@@ -72,6 +74,7 @@ pub struct Figures {
     python: Option<python::Python>,
     debug: Option<debug::Debug>,
     server: Option<server::Server>,
+    ship: Option<ship::Ship>,
     memory: Option<memory::Memory>,
 }
 
@@ -159,11 +162,11 @@ fn measure(arguments: &Arguments, place: &place::Place) -> Result<Figures> {
         }
         None if matches!(
             arguments.only,
-            Some(Section::Python | Section::Debug | Section::Server)
+            Some(Section::Python | Section::Debug | Section::Server | Section::Ship)
         ) =>
         {
             bail!(
-                "--only python, debug and server need --python PATH; `cargo xtask bench` makes an environment for it"
+                "--only python, debug, server and ship need --python PATH; `cargo xtask bench` makes an environment for it"
             )
         }
         _ => {}
@@ -180,6 +183,10 @@ fn measure(arguments: &Arguments, place: &place::Place) -> Result<Figures> {
         .filter(|_| wanted(Section::Server))
     {
         figures.server = Some(server::measure(place, python, rounds, shrink)?);
+    }
+    if let Some(python) = arguments.python.as_ref().filter(|_| wanted(Section::Ship)) {
+        let time = extent.seconds(180);
+        figures.ship = Some(ship::measure(place, python, rounds, time, shrink)?);
     }
     Ok(figures)
 }

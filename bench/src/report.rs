@@ -11,6 +11,7 @@ use crate::native::{self, Cell};
 use crate::publish::{self, Publishing};
 use crate::python::Python;
 use crate::server::Server;
+use crate::ship;
 use crate::stats::{Series, percentile};
 use crate::text::{bytes, ms, ns, rate, table, times};
 
@@ -47,6 +48,7 @@ pub fn document(figures: &Figures, machine: &[(&str, String)], command: &str) ->
     text.extend(figures.python.iter().map(of_python));
     text.extend(figures.debug.iter().map(of_debug));
     text.extend(figures.server.iter().map(of_server));
+    text.extend(figures.ship.iter().map(ship::report::section));
     text.extend(figures.memory.iter().map(of_memory));
     text + NOT_MEASURED
 }
@@ -70,7 +72,8 @@ fn of_demands(rows: &[Row]) -> String {
     )
 }
 
-fn spread(series: &Series, unit: fn(f64) -> String) -> String {
+/// The smallest and the largest round.
+pub fn spread(series: &Series, unit: fn(f64) -> String) -> String {
     format!("{} .. {}", unit(series.min()), unit(series.max()))
 }
 

@@ -8,7 +8,7 @@ use logboom_config::beside;
 use logboom_relay::figures::{Figures, State, now_ns};
 use serde_json::{Value, json};
 
-use super::root_of;
+use super::{last_words, root_of};
 use crate::terminal::{BAD, GOOD, HEADING, NOTE};
 use crate::words;
 
@@ -22,6 +22,8 @@ pub struct Destination {
     pub figures: Option<Figures>,
     /// The process that ships, now.
     pub relay: Option<u32>,
+    /// Why the last relay could not run, if there is none.
+    pub last_words: Option<String>,
 }
 
 /// The destinations whose spools lie in a log directory, or in this very directory.
@@ -37,10 +39,12 @@ pub fn of(directory: &Path) -> Vec<Destination> {
         return Vec::new();
     }
     let relay = logboom::status::relay_of(&root);
+    let last_words = relay.is_none().then(|| last_words::read(&root)).flatten();
     spooled
         .map(|name| Destination {
             figures: Figures::load(&root, &name),
             relay,
+            last_words: last_words.clone(),
             root: root.clone(),
             name,
         })
@@ -87,6 +91,7 @@ impl Destination {
         };
         json["name"] = json!(self.name);
         json["relay"] = json!(self.relay);
+        json["relay_error"] = json!(self.last_words);
         json["lag_s"] = json!(self.lag_s());
         json["directory"] = json!(self.root);
         json
@@ -182,6 +187,10 @@ impl Destination {
     }
 
     fn hint(&self) -> String {
+        if let Some(why) = &self.last_words {
+            let why = escape(why, false);
+            return format!("the last relay could not run: {why}");
+        }
         format!(
             "the next worker that logs starts a relay, or run `logboom relay {}`",
             self.root.display()

@@ -4,6 +4,7 @@ pub mod comparing;
 pub mod destinations;
 mod detach;
 pub mod following;
+mod last_words;
 pub(crate) mod opening;
 mod run;
 mod spools;

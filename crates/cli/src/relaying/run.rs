@@ -14,7 +14,7 @@ use logboom_relay::relay::Relay;
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::Spools;
+use super::{Spools, last_words};
 use crate::exit::{Context, Ending, Failure};
 
 const TICK: Duration = Duration::from_millis(50);
@@ -38,11 +38,23 @@ struct Asked {
     reload: Arc<AtomicBool>,
 }
 
-/// Runs until it is told to end.
+/// Runs until it is told to end. One on demand leaves the reason in its spool's directory if it cannot.
 ///
 /// # Errors
 /// Another process is the relay, the configuration is wrong, or an address is taken.
-pub fn run(mut running: Running) -> Result<Ending, Failure> {
+pub fn run(running: Running) -> Result<Ending, Failure> {
+    let root = match &running.spools {
+        Spools::In(root) if running.on_demand => Some(root.clone()),
+        _ => None,
+    };
+    let ended = run_in(running);
+    if let (Some(root), Err(failure)) = (root, &ended) {
+        last_words::leave(&root, &failure.to_string());
+    }
+    ended
+}
+
+fn run_in(mut running: Running) -> Result<Ending, Failure> {
     let asked = Asked::default();
     for (signal, flag) in [
         (SIGTERM, &asked.stop),
@@ -112,6 +124,7 @@ fn begin(root: PathBuf, running: &Running) -> Result<(Relay, Admin), Failure> {
     let started = Relay::start(&root, running.on_demand, running.domain);
     let relay = started.map_err(Failure::could_not_run)?;
     let admin = Admin::listen(relay.root()).or_failed("listen in", root.display())?;
+    last_words::forget(relay.root());
     if !running.on_demand {
         for figures in relay.figures() {
             anstream::eprintln!(

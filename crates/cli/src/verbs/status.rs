@@ -35,9 +35,10 @@ The fields of --json (they stay; others may be added):
                     or null), rollover_at_s (seconds since 1970), errno, error, errors,
                     error_at_ns, foreign_bytes, truncations, has_hooks, compress
   destinations[]    name, to, state (idle, up, down), since_ns, relay (process id, or null when
-                    none runs), delivered, refused, given_up, sent_again, dropped, waiting (records,
-                    or null), waiting_bytes, lag_s, in_flight, failures, connections, last_error,
-                    last_error_ns, rate (records a second), spool_bytes, spool_bytes_max, stored_ns
+                    none runs), relay_error (why the last one could not run), delivered, refused,
+                    given_up, sent_again, dropped, waiting (records, or null), waiting_bytes,
+                    lag_s, in_flight, failures, connections, last_error, last_error_ns, rate
+                    (records a second), spool_bytes, spool_bytes_max, stored_ns
   ledger            published, written, queued, dropped {...}, adds_up, cut, steals,
                     recoveries, undone, left_misplaced, corrupt_queues, holds, hold_ns_max
 

@@ -264,8 +264,45 @@ fn one_on_demand_ships_whatever_its_environment_says() {
     command.current_dir(site.path("logs")).envs(variables);
     assert!(command.status().unwrap().success());
     site.all_arrives(&rsyslog);
-    within(&site, secs(20), "it leaves", || site.relay().is_none());
+    let socket = site.root().join("relay.sock");
+    within(&site, secs(20), "it leaves", || {
+        site.relay().is_none() && !socket.exists()
+    });
     assert_eq!(site.destination()["delivered"], 10);
+}
+
+/// One on demand that cannot run has nobody to tell; `logboom status` says why, until one runs. A second one that finds the first is no
+/// failure.
+#[test]
+fn why_one_on_demand_could_not_run_is_said() {
+    let Some(rsyslog) = receiver() else { return };
+    let site = Site::new(&rsyslog.address("relp"), &IMPATIENT);
+    let socket = site.root().join("relay.sock");
+    std::fs::create_dir(&socket).unwrap();
+    let mut worker = site.start_worker();
+    worker.wait_for(&site.account, 1);
+    site.wait_for("relay_error", "names the socket", |why| {
+        why.as_str().is_some_and(|why| why.contains("listen in"))
+    });
+    let told = site.logboom(&["status", &root(&site)]).stdout;
+    let told = String::from_utf8_lossy(&told);
+    assert!(
+        told.contains("the last relay could not run: failed to listen in"),
+        "{told}"
+    );
+    std::fs::remove_dir(&socket).unwrap();
+    site.wait_for("relay_error", "is gone", serde_json::Value::is_null);
+    within(&site, secs(20), "a relay", || site.relay().is_some());
+    assert!(
+        site.logboom(&["relay", "--on-demand", &root(&site)])
+            .status
+            .success()
+    );
+    std::thread::sleep(millis(300));
+    assert!(!site.root().join("relay.error").exists());
+    site.account.stop();
+    worker.join();
+    site.all_arrives(&rsyslog);
 }
 
 /// Its owner asks it: how the destinations fare, to read its configuration again, to end; and it ends within its time.

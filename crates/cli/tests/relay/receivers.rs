@@ -215,6 +215,8 @@ fn one_whose_name_cannot_be_found() {
         let mut site = Site::new(&address, &SOON);
         site.work.per_second = 300;
         let mut worker = site.start_worker();
+        // Before that, there is nothing to look at.
+        worker.wait_for(&site.account, 1);
         site.goes_down();
         let why = site.destination()["last_error"].to_string();
         assert!(
