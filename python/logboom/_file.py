@@ -24,7 +24,7 @@ from logging import LogRecord
 from logging import StreamHandler as _StdStreamHandler
 from typing import TYPE_CHECKING, Any
 
-from . import _hooks
+from . import _exit, _hooks
 from ._codec import Codec
 from ._native import Log, escape, handle_method
 from ._options import OptionArgs, Options
@@ -319,6 +319,7 @@ _STANDARD = all(
     )
 )
 FileHandler.handle = handle_method(FileHandler, _handle)  # type: ignore[method-assign]
+_exit.remember(FileHandler, "handle", vars(FileHandler)["handle"], _handle)
 
 
 def _escaped(text: str, record: LogRecord) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from . import context
+from . import _exit, context
 from ._native import Recording, recording_method
 from ._stream_handler import Handler
 
@@ -143,6 +143,7 @@ def _sort() -> None:
         _log_before = logging.Logger._log
         _log = _log or recording_method(logging.Logger, _log_before, _RECORDING, RULES)
         logging.Logger._log = _log  # type: ignore[method-assign]
+        _exit.remember(logging.Logger, "_log", _log, _log_before)
 
 
 def _stop_sorting() -> None:

@@ -305,6 +305,12 @@ def gate_method(logger: type, ask: Callable[[Any, Any], bool], key: str) -> Any:
     the cache has not the token of `gate_follow` under `key`. The first call of this function counts.
     """
 
+def threads_inside() -> int:
+    """How many threads are inside of a native method that may call Python code."""
+
+def forget_threads_inside() -> None:
+    """The other threads are not there: this process was forked."""
+
 def gate_follow(log: Log | None, seen: int, token: object | None) -> None:
     """The rules of `log` are known as they were at the generation `seen`. `token`: see `gate_method`; None: no rule
     reveals anything here."""

@@ -18,7 +18,7 @@ from operator import attrgetter
 from time import monotonic, time
 from typing import Any
 
-from . import context
+from . import _exit, context
 from ._levels import RULES, Levels
 from ._native import gate_follow, gate_method, read_conditions
 from ._stream_handler import Handler
@@ -208,6 +208,7 @@ class Rules:
             _is_enabled_before = logging.Logger.isEnabledFor
             if getattr(_is_enabled_before, "__module__", None) == "logging":
                 _method = _method or gate_method(logging.Logger, _ask, RULES)
+                _exit.remember(logging.Logger, "isEnabledFor", _method, _is_enabled_for_also)
                 logging.Logger.isEnabledFor = _method  # type: ignore[method-assign]
             else:
                 logging.Logger.isEnabledFor = _is_enabled_for_also  # type: ignore[method-assign]

@@ -40,6 +40,9 @@ class SysLogHandler(_StdSysLogHandler):
     `spool={"bytes": "1 GB"}`, `retry=...`, `syslog={"long": "split"}`.
     """
 
+    # Here already for a handler that was refused: `logging.shutdown` flushes it, too.
+    _log: Log | None = None
+
     def __init__(
         self,
         address: tuple[str, int] | str = ("localhost", SYSLOG_UDP_PORT),
@@ -67,7 +70,6 @@ class SysLogHandler(_StdSysLogHandler):
         # Datagrams end with a NUL in the standard library's format; on a stream it never was of use.
         self._is_datagram = self._url.startswith("udp:") or self.unixsocket
         self._encode = Encoder("json", redact_names=_SECRET_NAMES).encode
-        self._log: Log | None = None
         self._open()
 
     def _open(self) -> Log:

@@ -20,6 +20,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use crate::inside::Inside;
 use crate::log::Log;
 
 /// What the word is where there are no rules to look for.
@@ -162,6 +163,7 @@ unsafe extern "C" fn is_enabled_for(
                 return answer;
             }
         }
+        let _inside = Inside::enter(Python::assume_attached());
         ffi::PyObject_CallFunctionObjArgs(
             words.ask.as_ptr(),
             logger,

@@ -21,6 +21,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 
 use crate::gate;
+use crate::inside::Inside;
 use crate::log::{Log, level};
 use crate::recording::pass_on;
 
@@ -103,10 +104,11 @@ unsafe extern "C" fn handle(
     };
     // SAFETY: the interpreter calls with its lock held, and its arguments live until we return.
     unsafe {
+        let py = Python::assume_attached();
+        let _inside = Inside::enter(py);
         if count != 1 || !names.is_null() {
             return pass_on(&words.slow, handler, args, count, names);
         }
-        let py = Python::assume_attached();
         let [own, record] = [handler, *args].map(|object| Bound::from_borrowed_ptr(py, object));
         // A panic must not cross into the interpreter: it costs the short way.
         match catch_unwind(AssertUnwindSafe(|| handle_quickly(words, &own, &record))) {

@@ -12,6 +12,7 @@ mod errors;
 mod escape;
 mod gate;
 mod handling;
+mod inside;
 mod keys;
 mod log;
 mod options;
@@ -36,6 +37,8 @@ mod _native {
     use super::gate::{gate_follow, gate_method};
     #[pymodule_export]
     use super::handling::handle_method;
+    #[pymodule_export]
+    use super::inside::{forget_threads_inside, threads_inside};
     #[pymodule_export]
     use super::log::Log;
     #[pymodule_export]

@@ -24,6 +24,7 @@ use pyo3::types::{PyDict, PyFloat, PyInt, PyList, PyModule, PyString, PyTuple, P
 
 use crate::encoder::{Encoder, Parts};
 use crate::gate;
+use crate::inside::Inside;
 use crate::keys::place;
 use crate::log::Log;
 
@@ -133,10 +134,11 @@ unsafe extern "C" fn log(
     };
     // SAFETY: the interpreter calls with its lock held, and its arguments live until we return.
     unsafe {
+        let py = Python::assume_attached();
+        let _inside = Inside::enter(py);
         if count != 3 || !names.is_null() {
             return pass_on(&words.original, logger, args, count, names);
         }
-        let py = Python::assume_attached();
         let borrowed = |object: *mut PyObject| Bound::from_borrowed_ptr(py, object);
         let call = [logger, *args, *args.add(1), *args.add(2)].map(borrowed);
         // A panic must not cross into the interpreter: it costs the short way.
