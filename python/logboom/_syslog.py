@@ -51,6 +51,10 @@ class SysLogHandler(_StdSysLogHandler):
         format: str = "auto",
         **options: Any,
     ) -> None:
+        # First what may be refused: `logging` flushes each handler that it knows, at the latest at the end.
+        self._log: Log | None = None
+        self._url = _url(address, socktype)
+        self._values = _values(self._url, format, timeout, options)
         logging.Handler.__init__(self)
         self.address = address
         self.facility = facility
@@ -58,13 +62,10 @@ class SysLogHandler(_StdSysLogHandler):
         self.timeout = timeout
         self.unixsocket = isinstance(address, str) and "://" not in address
         self.socket: Any = None
-        self._url = _url(address, socktype)
-        self._values = _values(self._url, format, timeout, options)
         self._format_kind = format
         # Datagrams end with a NUL in the standard library's format; on a stream it never was of use.
         self._is_datagram = self._url.startswith("udp:") or self.unixsocket
         self._encode = Encoder("json", redact_names=_SECRET_NAMES).encode
-        self._log: Log | None = None
         self._open()
 
     def _open(self) -> Log:
