@@ -56,6 +56,9 @@ class SysLogHandler(_StdSysLogHandler):
         # Here, so that importing logboom for another handler does not load it.
         from . import context
 
+        # First what may be refused: `logging` flushes each handler that it knows, at the latest at the end.
+        self._url = _url(address, socktype)
+        self._values = _values(self._url, format, timeout, options)
         logging.Handler.__init__(self)
         self._context = context
         self.address = address
@@ -64,8 +67,6 @@ class SysLogHandler(_StdSysLogHandler):
         self.timeout = timeout
         self.unixsocket = isinstance(address, str) and "://" not in address
         self.socket: Any = None
-        self._url = _url(address, socktype)
-        self._values = _values(self._url, format, timeout, options)
         self._format_kind = format
         # Datagrams end with a NUL in the standard library's format; on a stream it never was of use.
         self._is_datagram = self._url.startswith("udp:") or self.unixsocket

@@ -143,6 +143,10 @@ def test_what_cannot_be_is_refused_and_names_the_key() -> None:
         with pytest.raises(ValueError, match=r".") as refused:
             SysLogHandler(("127.0.0.1", 1), **options)
         assert part in str(refused.value)
+        # `logging` flushes all handlers that it knows: when something is configured, and at the interpreter's end.
+        for known in (reference() for reference in logging._handlerList):
+            if isinstance(known, SysLogHandler):
+                known.flush()
     with pytest.raises(ValueError, match="with one of the schemes"):
         SysLogHandler("ftp://127.0.0.1:1")
 
