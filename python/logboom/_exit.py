@@ -21,7 +21,7 @@ _native: dict[tuple[type, str], tuple[Any, Any]] = {}
 
 
 def remember(owner: type, name: str, native: Any, plain: Any) -> None:
-    """At the end of the process `plain` takes the place of `native`, which is or will be the method `name` of `owner`."""
+    """At the end of the process `plain` takes the place of `native`, now or later the method `name` of `owner`."""
     _native[owner, name] = (native, plain)
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "Log",
     "Recording",
     "escape",
+    "forget_threads_inside",
     "gate_follow",
     "gate_method",
     "handle_method",
@@ -25,6 +26,7 @@ __all__ = [
     "recording_method",
     "severity_of",
     "signal_arrival",
+    "threads_inside",
     "user_spools",
 ]
 
