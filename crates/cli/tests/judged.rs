@@ -64,6 +64,25 @@ fn debug_shows_the_requests_that_the_worker_chose() {
     }
 }
 
+/// A rule for one worker shows what that one does, and reveals nothing of another.
+#[test]
+fn debug_can_be_for_one_worker() {
+    let site = Site::new(1 << 20);
+    let (meant, _other) = (site.worker(serve), site.worker(serve));
+    let pid = meant.pid.to_string();
+    let is_of = |line: &String| line.contains(&format!("\"process.pid\":{pid},"));
+    let lines = shown(&site, &["debug", "*", "--worker", &pid, "--json"], 40);
+    assert!(lines.iter().all(is_of), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("detail of")));
+
+    // What nobody wants of the other one is only recorded, which `tail` leaves out.
+    let _debug = site.view(&["debug", "*", "--worker", &pid]);
+    let lines = shown(&site, &["tail", "--json"], 60);
+    let details = lines.iter().filter(|line| line.contains("detail of"));
+    assert!(details.clone().count() > 0 && details.clone().all(is_of));
+    assert!(lines.iter().any(|line| !is_of(line)), "{lines:?}");
+}
+
 /// `tail` shows what is written and what somebody's rule reveals; what is only recorded when it is asked for.
 #[test]
 fn tail_leaves_out_what_is_only_recorded() {
