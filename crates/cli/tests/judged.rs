@@ -110,6 +110,16 @@ fn tail_leaves_out_what_is_only_recorded() {
     );
 }
 
+/// One request is followed, from before it begins, through all that it says.
+#[test]
+fn tail_follows_a_request() {
+    let site = Site::new(1 << 20);
+    let _worker = site.worker(serve);
+    // Two seconds from now or more.
+    let lines = shown(&site, &["tail", "--recorded", "--request", "1000-1"], 2);
+    assert_eq!(lines, ["detail of 1000-1", "written of 1000-1"]);
+}
+
 /// `tail --where` shows the requests that the worker says are meant, though its rule reveals nothing.
 #[test]
 fn tail_goes_by_the_workers_word() {
