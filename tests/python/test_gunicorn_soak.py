@@ -215,12 +215,15 @@ def counts(server: Server, neighbour: int) -> dict[str, Any]:
     status = json.loads(command(server, "status", "--json").stdout)
     alive = [worker for worker in status["workers"] if worker["alive"]]
     dead = [worker for worker in status["workers"] if not worker["alive"]]
+    # What is printed natively has files there, a worker's each; a place is a queue and a recorder of the state itself.
+    state = Path(status["state"])
     lasting = {"master": server.process.pid, "neighbour": neighbour}
     workers = server.workers()
     return {
         "rules": json.loads(command(server, "level", "--json").stdout)["rules"],
         "places": len(alive),
         "places of the dead": len(dead),
+        "files of the state": len(list(state.parent.glob(state.name + "*"))),
         "descriptors": {name: descriptors(pid) for name, pid in lasting.items()},
         "descriptors of a worker": max(descriptors(pid) for pid in workers),
         "threads": {name: threads(pid) for name, pid in lasting.items()},
@@ -238,11 +241,12 @@ def threads(pid: int) -> int:
 
 
 def memory(server: Server, neighbour: int) -> dict[str, int]:
-    """Bytes: of the two processes that stay, what is theirs alone; of the state, what is allocated of it."""
+    """Bytes: of the two processes that stay, what they have written to; of the state, what is allocated of it."""
 
     def own(pid: int) -> int:
+        # With what is swapped out, and without pages of files, which the kernel takes and gives.
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) << 10
+        return sum(int(line.split()[1]) for line in lines if line.startswith(("Anonymous:", "Swap:"))) << 10
 
     status = json.loads(command(server, "status", "--json").stdout)
     state = Path(status["state"]).stat().st_blocks * 512

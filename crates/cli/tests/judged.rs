@@ -64,6 +64,25 @@ fn debug_shows_the_requests_that_the_worker_chose() {
     }
 }
 
+/// A rule for one worker shows what that one does, and reveals nothing of another.
+#[test]
+fn debug_can_be_for_one_worker() {
+    let site = Site::new(1 << 20);
+    let (meant, _other) = (site.worker(serve), site.worker(serve));
+    let pid = meant.pid.to_string();
+    let is_of = |line: &String| line.contains(&format!("\"process.pid\":{pid},"));
+    let lines = shown(&site, &["debug", "*", "--worker", &pid, "--json"], 40);
+    assert!(lines.iter().all(is_of), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("detail of")));
+
+    // What nobody wants of the other one is only recorded, which `tail` leaves out.
+    let _debug = site.view(&["debug", "*", "--worker", &pid]);
+    let lines = shown(&site, &["tail", "--json"], 60);
+    let details = lines.iter().filter(|line| line.contains("detail of"));
+    assert!(details.clone().count() > 0 && details.clone().all(is_of));
+    assert!(lines.iter().any(|line| !is_of(line)), "{lines:?}");
+}
+
 /// `tail` shows what is written and what somebody's rule reveals; what is only recorded when it is asked for.
 #[test]
 fn tail_leaves_out_what_is_only_recorded() {
@@ -89,6 +108,16 @@ fn tail_leaves_out_what_is_only_recorded() {
         details.iter().all(|line| line.ends_with("-1")),
         "{details:?}"
     );
+}
+
+/// One request is followed, from before it begins, through all that it says.
+#[test]
+fn tail_follows_a_request() {
+    let site = Site::new(1 << 20);
+    let _worker = site.worker(serve);
+    // Two seconds from now or more.
+    let lines = shown(&site, &["tail", "--recorded", "--request", "1000-1"], 2);
+    assert_eq!(lines, ["detail of 1000-1", "written of 1000-1"]);
 }
 
 /// `tail --where` shows the requests that the worker says are meant, though its rule reveals nothing.

@@ -190,3 +190,33 @@ fn lines_of(stream: impl Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
     });
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detail(lines: &[&str], rules_left: bool) -> Detail {
+        Detail {
+            command: String::new(),
+            shown: lines.iter().map(|line| (*line).to_owned()).collect(),
+            id: "detail-7".into(),
+            rules_left,
+        }
+    }
+
+    /// The whole request, nothing of another one, and no rule afterwards; else it is not right.
+    #[test]
+    fn what_must_be_shown_and_what_must_not() {
+        let [first, second] = DETAIL;
+        let lines =
+            [first, second, LAST].map(|text| format!("12:00 DEBUG 1 shop detail-7: {text}"));
+        let [first, second, last] = [&lines[0], &lines[1], &lines[2]].map(String::as_str);
+        assert!(detail(&[first, second, last], false).is_right());
+        assert!(!detail(&[first, second, last], true).is_right());
+        assert!(!detail(&[first, last], false).is_right());
+        assert!(!detail(&[first, second], false).is_right());
+        let stray = "12:00 INFO 1 shop visit-9: GET / -> 200";
+        let with_stray = detail(&[first, stray, second, last], false);
+        assert_eq!((with_stray.of_others(), with_stray.is_right()), (1, false));
+    }
+}

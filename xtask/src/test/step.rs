@@ -123,6 +123,12 @@ pub fn all(bench: &Workbench) -> Vec<Step> {
             runners::demo,
         )
         .with([Need::Wheel]),
+        Step::new(
+            "picture",
+            "the README's picture shows what it is for",
+            runners::picture,
+        )
+        .with([Need::Wheel]),
     ]);
     if bench.full {
         steps.push(Step::new(
