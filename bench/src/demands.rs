@@ -15,7 +15,8 @@ use crate::stats::percentile;
 use crate::text::{bytes, ms, ns as short};
 
 const PLAIN: &str = "logging.FileHandler";
-const RIVAL: &str = "concurrent_log_handler.ConcurrentRotatingFileHandler";
+/// What the handlers of the standard library are replaced by today.
+pub const RIVAL: &str = "concurrent_log_handler.ConcurrentRotatingFileHandler";
 /// Ours, of which the worst counts.
 const OURS: [&str; 3] = ["FileHandler", "RotatingFileHandler", "WatchedFileHandler"];
 const MIB: f64 = 1_048_576.0;

@@ -36,7 +36,8 @@ fn processor() -> String {
     )
 }
 
-fn processors() -> usize {
+/// How many processors this process may use.
+pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

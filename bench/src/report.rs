@@ -6,6 +6,7 @@ use crate::debug::{Debug, Way};
 use crate::demands::{self, Row};
 use crate::effect::{self, Effect};
 use crate::holds::{Holds, PUBLISHERS};
+use crate::machine::processors;
 use crate::memory::{Memory, WORKERS};
 use crate::native::{self, Cell};
 use crate::publish::{self, Publishing};
@@ -46,6 +47,7 @@ pub fn document(figures: &Figures, machine: &[(&str, String)], command: &str) ->
     text.extend(figures.publish.iter().map(of_publish));
     text.extend(figures.holds.iter().map(of_holds));
     text.extend(figures.python.iter().map(of_python));
+    text.extend(figures.python.iter().filter_map(of_python_limit));
     text.extend(figures.debug.iter().map(of_debug));
     text.extend(figures.server.iter().map(of_server));
     text.extend(figures.ship.iter().map(ship::report::section));
@@ -247,6 +249,51 @@ fn of_python(python: &Python) -> String {
             python.cells.iter().map(line)
         )
     )
+}
+
+/// What part of a record's time is the handler's, and how fast any handler could be. None: not measured.
+fn of_python_limit(python: &Python) -> Option<String> {
+    let cores = processors();
+    let time_ns = |name: &str, processes: usize| {
+        let cell = python.find(name, processes)?;
+        Some(1e9 / cell.rate().median() * (processes.min(cores) as f64))
+    };
+    let line = |processes: usize| {
+        let nothing = time_ns("logging.NullHandler", processes)?;
+        let plain = time_ns("logging.FileHandler", processes)?;
+        let ours = time_ns("logboom.handlers.FileHandler", processes)?;
+        let rival = time_ns(demands::RIVAL, processes)?;
+        Some(vec![
+            processes.to_string(),
+            ns(nothing),
+            ns(plain - nothing),
+            ns(ours - nothing),
+            times(plain / nothing),
+            times(rival / nothing),
+        ])
+    };
+    let lines: Vec<_> = [1, 4].into_iter().filter_map(line).collect();
+    let text = format!(
+        "### Where the time goes\n\n\
+         `logging` itself makes a `LogRecord`, finds the caller and walks to the handlers before a handler's `handle` is called. That \
+         is measured with `logging.NullHandler`, whose `handle` does nothing; the rest of a record's time is the handler's. A handler that \
+         took no time at all would reach the ratios of the last two columns, and no handler can be faster: where a demand is near \
+         or above them, what is missed is time that `logging` spends. Our `handle` is one native call; of its time, three system calls (the \
+         file's length, the write, a look at the directory) are the larger part, and the standard library's has one.\n\n\
+         Times are those of a record on one processor (of {cores} where there are more processes).\n\n{}\n",
+        table(
+            &[
+                "processes",
+                "`logging` alone",
+                "`FileHandler`: the handler",
+                "ours: the handler",
+                "limit, to `FileHandler`",
+                "limit, to concurrent-log-handler",
+            ],
+            lines.iter().cloned()
+        )
+    );
+    (!lines.is_empty()).then_some(text)
 }
 
 fn of_debug(debug: &Debug) -> String {

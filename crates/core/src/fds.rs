@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use crate::fs::{self, Descriptor, Facts, Identity};
 use crate::layout::FILES;
 use crate::sys;
+use crate::watch::Watch;
 
 /// For so long after a look at all that a descriptor is, its length alone tells; see [`FdCell::check_briefly`].
 const LOOKED_NS: u64 = 1_000_000;
@@ -121,23 +122,37 @@ impl Drop for FdCell {
     }
 }
 
-/// The log files that this process has open.
-pub(crate) struct LogFds([FdCell; FILES]);
+/// The log files that this process has open, and what it knows of their paths.
+pub(crate) struct LogFds {
+    cells: [FdCell; FILES],
+    watches: [Watch; FILES],
+}
 
 impl LogFds {
     pub fn new() -> LogFds {
-        LogFds(std::array::from_fn(|_| FdCell::empty()))
+        LogFds {
+            cells: std::array::from_fn(|_| FdCell::empty()),
+            watches: std::array::from_fn(|_| Watch::new()),
+        }
     }
 
     /// Takes over what a forebear had open: a process that has dropped its privileges can go on writing.
     pub fn inherit(&self, from: &LogFds) {
-        for (to, from) in self.0.iter().zip(&from.0) {
+        for (to, from) in self.cells.iter().zip(&from.cells) {
+            to.inherit(from);
+        }
+        for (to, from) in self.watches.iter().zip(&from.watches) {
             to.inherit(from);
         }
     }
 
     #[inline]
     pub fn of(&self, file: u16) -> &FdCell {
-        &self.0[usize::from(file)]
+        &self.cells[usize::from(file)]
+    }
+
+    #[inline]
+    pub fn watch(&self, file: u16) -> &Watch {
+        &self.watches[usize::from(file)]
     }
 }

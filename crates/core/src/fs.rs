@@ -153,6 +153,35 @@ pub(crate) fn look(path: &Path) -> io::Result<Facts> {
     )?))
 }
 
+/// What `path` itself is, be it a link.
+pub(crate) fn look_at_itself(path: &Path) -> io::Result<Facts> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    Ok(Facts::of(&rfs::statx(rfs::CWD, path, flags, ASKED)?))
+}
+
+/// Opens a directory to ask about it.
+pub(crate) fn open_folder(path: &Path) -> io::Result<Descriptor> {
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    Descriptor::new(
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(path)?,
+    )
+}
+
+/// When a name in the directory was made, moved or removed last, in nanoseconds of the wall clock. None: the descriptor is
+/// not that directory. Directories are changed seldom, so asking for their times costs nobody anything.
+#[inline]
+pub(crate) fn folder_changed_ns(fd: RawFd, folder: Identity) -> Option<u64> {
+    let fd = sys::borrow(fd)?;
+    let asked = StatxFlags::INO.union(StatxFlags::MTIME);
+    let answer = rfs::statx(fd, c"", AtFlags::EMPTY_PATH, asked).ok()?;
+    let time = &answer.stx_mtime;
+    let changed_ns = u64::try_from(time.tv_sec).ok()? * 1_000_000_000 + u64::from(time.tv_nsec);
+    (Facts::of(&answer).identity == folder).then_some(changed_ns)
+}
+
 /// What a descriptor that was just found to be ours is now.
 pub(crate) fn facts_of(fd: BorrowedFd<'_>) -> Option<Facts> {
     Facts::of_descriptor(fd).ok()

@@ -106,6 +106,8 @@ mod sys;
 pub mod verify;
 #[cfg(not(loom))]
 pub mod viewer;
+#[cfg(not(loom))]
+mod watch;
 
 #[cfg(not(loom))]
 pub use error::{Error, ErrorKind};

@@ -185,8 +185,11 @@ impl<'a> Drain<'a> {
             // The next look at the file's length finds what others wrote.
             None
         } else {
-            match fs::look(&self.holder.plans[usize::from(planned.file)].path) {
-                Ok(there) if there.identity == planned.identity => Some(there.len),
+            let path = &self.holder.plans[usize::from(planned.file)].path;
+            let watch = self.local.logs.watch(planned.file);
+            match watch.look(path, self.now_ns, planned.identity) {
+                Ok(None) => None,
+                Ok(Some(there)) if there.identity == planned.identity => Some(there.len),
                 Err(error) if error.kind() != io::ErrorKind::NotFound => None,
                 _ => return self.undo(fd, planned),
             }

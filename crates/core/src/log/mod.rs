@@ -563,6 +563,9 @@ impl Log {
         seq: u64,
         space: &'a mut Vec<u8>,
     ) -> (&'a [u8], &'a [u8]) {
+        if self.ending.is_plain() {
+            return (line, &[]);
+        }
         let id = Id {
             domain: self.domain.state.head().domain_id.load(Ordering::Relaxed),
             epoch,
