@@ -306,6 +306,7 @@ def _is_standard(function: Any) -> bool:
     return getattr(code, "co_filename", None) == logging.Logger.info.__code__.co_filename
 
 
+_Style: Any = logging.PercentStyle
 # Whether all that the shortest way takes the place of is what it was written against.
 _STANDARD = all(
     map(
@@ -313,7 +314,7 @@ _STANDARD = all(
         (
             *(_StdHandler.handle, _StdHandler.format, _StdHandler.filter, _StdHandler.acquire, _StdHandler.release),
             *(logging.Formatter.format, logging.Formatter.usesTime, logging.Formatter.formatMessage),
-            *(logging.PercentStyle.format, logging.PercentStyle._format, logging.PercentStyle.usesTime),
+            *(_Style.format, _Style._format, _Style.usesTime),
             logging.LogRecord.getMessage,
         ),
     )

@@ -62,8 +62,8 @@ class SysLogHandler(_StdSysLogHandler):
         logging.Handler.__init__(self)
         self._context = context
         self.address = address
-        self.facility = facility
-        self.socktype = socktype
+        self.facility = facility  # type: ignore[assignment]
+        self.socktype = socktype  # type: ignore[assignment]
         self.timeout = timeout
         self.unixsocket = isinstance(address, str) and "://" not in address
         self.socket: Any = None
