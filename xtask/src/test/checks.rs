@@ -11,12 +11,15 @@ use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(900);
 /// Programs that tests use, and the Debian package of each.
-const TOOLS: [(&str, &str); 5] = [
+const TOOLS: [(&str, &str); 8] = [
     ("logrotate", "logrotate"),
     ("strace", "strace"),
     ("gdb", "gdb"),
     ("zstd", "zstd"),
     ("rsyslogd", "rsyslog"),
+    ("mkfs.xfs", "xfsprogs"),
+    ("nft", "nftables"),
+    ("ip", "iproute2"),
 ];
 /// Plug-ins of rsyslog that tests use, and the Debian package of each.
 const PLUGINS: [(&str, &str); 2] = [("imrelp", "rsyslog-relp"), ("lmnsd_gtls", "rsyslog-gnutls")];
