@@ -2,8 +2,10 @@
 
     python server.py FOLDER ROUNDS SECONDS [WORKER_CLASS...]
 
-Both servers stand at the same time, with the same workers, and are driven in turn by the same client: a few keep-alive
-connections in a process of its own. Writes one JSON object: the requests a second of each round, for each kind of
+Both servers stand at the same time, with the same workers, and are driven in turn by the same client: a few connections
+in a process of its own, kept alive where the worker does so (`sync` does not). The same server gives up to a tenth more
+or less after a new start, so both are started anew every few rounds; a round is several short turns of each, so that
+what else the machine does meets both. Writes one JSON object: the requests a second of each round, for each kind of
 worker and path.
 
 - `standard`: Gunicorn's own logger, `--access-logfile` and `--error-logfile` to files, Flask's logger to standard error
@@ -39,6 +41,9 @@ def log():
     return "hello"
 """
 CONNECTIONS = 4
+# Then both servers are started anew.
+ROUNDS_OF_A_SERVER = 3
+TURNS = 5
 CONTESTANTS = ("standard", "logboom")
 
 
@@ -55,18 +60,9 @@ class Server:
         logger = ["--logger-class", "logboom.gunicorn.Logger"] if name == "logboom" else []
         files = ["--access-logfile", "access.log", "--error-logfile", "error.log"]
         command = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{self.port}", "-k", worker_class]
-        command += [
-            "-w",
-            "1",
-            "--threads",
-            "4",
-            "--keep-alive",
-            "60",
-            "--no-control-socket",
-            *files,
-            *logger,
-            "app:app",
-        ]
+        # With more than one thread, Gunicorn takes gthread for sync.
+        threads = ["--threads", "1" if worker_class == "sync" else "4"]
+        command += ["-w", "1", *threads, "--keep-alive", "60", "--no-control-socket", *files, *logger, "app:app"]
         with open(self.folder / "stderr", "wb") as stderr:
             self.process = subprocess.Popen(command, cwd=self.folder, stdout=stderr, stderr=stderr)
         end = time.monotonic() + 30
@@ -115,31 +111,42 @@ def requests_a_second(port: int, path: str, seconds: float) -> float:
 
 def measure(folder: Path, rounds: int, seconds: float, worker_class: str) -> list[dict[str, object]]:
     """Both servers with this kind of worker, and for each path the requests a second of each round."""
-    cells: list[dict[str, object]] = []
+    found: dict[str, dict[str, list[float]]] = {path: {name: [] for name in CONTESTANTS} for path in ("/", "/log")}
+    for first in range(0, rounds, ROUNDS_OF_A_SERVER):
+        some = range(first, min(first + ROUNDS_OF_A_SERVER, rounds))
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            measure_servers(Path(own), some, seconds, worker_class, found)
+    return [{"worker": worker_class, "path": path, **rates} for path, rates in found.items()]
+
+
+def measure_servers(
+    folder: Path, rounds: range, seconds: float, worker_class: str, found: dict[str, dict[str, list[float]]]
+) -> None:
+    """Start both servers, and add the requests a second of these rounds to what is `found`."""
     servers: dict[str, Server] = {}
     try:
-        for name in CONTESTANTS:
+        for name in CONTESTANTS if rounds[0] // ROUNDS_OF_A_SERVER % 2 else CONTESTANTS[::-1]:
             servers[name] = Server(name, folder, worker_class)
-        for path in ("/", "/log"):
+        for path, rates in found.items():
             for server in servers.values():
                 requests_a_second(server.port, path, seconds / 2)
-            found: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
-            for turn in range(rounds):
-                for name in CONTESTANTS if turn % 2 else CONTESTANTS[::-1]:
-                    found[name].append(requests_a_second(servers[name].port, path, seconds))
-            cells.append({"worker": worker_class, "path": path, **found})
+            for _ in rounds:
+                sums = dict.fromkeys(CONTESTANTS, 0.0)
+                for turn in range(TURNS):
+                    for name in CONTESTANTS if turn % 2 else CONTESTANTS[::-1]:
+                        sums[name] += requests_a_second(servers[name].port, path, seconds / TURNS)
+                for name, total in sums.items():
+                    rates[name].append(total / TURNS)
     finally:
         for server in servers.values():
             server.stop()
-    return cells
 
 
 def main() -> None:
     base, rounds, seconds, *workers = sys.argv[1:]
     cells: list[dict[str, object]] = []
     for worker_class in workers or ["sync", "gthread"]:
-        with tempfile.TemporaryDirectory(dir=base) as folder:
-            cells += measure(Path(folder), int(rounds), float(seconds), worker_class)
+        cells += measure(Path(base), int(rounds), float(seconds), worker_class)
     named = [f"{name} {version(name)}" for name in ("gunicorn", "flask")]
     json.dump({"versions": ", ".join([f"CPython {platform.python_version()}", *named]), "cells": cells}, sys.stdout)
 

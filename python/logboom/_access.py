@@ -18,6 +18,15 @@ from typing import Any
 from . import _requests, context
 from .context import TEXT_CHARS_MAX, Request, cut
 
+# The standard library's own, unless somebody was here before: what stands in their place later wants to see the record.
+_make_record, _handle = logging.Logger.makeRecord, logging.Logger.handle
+_call_handlers, _get_message = logging.Logger.callHandlers, logging.LogRecord.getMessage
+_METHODS = ("makeRecord", "handle", "filter", "callHandlers")
+_is_original = all(
+    getattr(getattr(method, "__code__", None), "co_filename", None) == logging.Logger.info.__code__.co_filename
+    for method in (_make_record, _handle, _call_handlers, _get_message)
+)
+
 # Under Gunicorn `use_logger` sets "gunicorn.access".
 _name = "logboom.access"
 # Made when it is first used: `dictConfig` disables loggers that are there before it, unless it is told not to.
@@ -96,6 +105,31 @@ def access_record(
     `status` and `bytes_sent` are None where unknown, `protocol` is as in `HTTP/1.1`, `remote` is the request's client
     unless given. `unfinished`: the answer was cut short, or its worker died.
     """
+    return record_of(
+        *described(request, status, bytes_sent, duration_s, protocol, user_agent, referer, remote, unfinished, query)
+    )
+
+
+def record_of(message: str, fields: dict[str, Any]) -> logging.LogRecord:
+    """The access record with this message and these fields."""
+    record = _access_logger().makeRecord(_name, logging.INFO, "", 0, message, (), None)
+    record.__dict__.update(fields)
+    return record
+
+
+def described(
+    request: Request,
+    status: int | None,
+    bytes_sent: int | None,
+    duration_s: float,
+    protocol: str,
+    user_agent: str | None = None,
+    referer: str | None = None,
+    remote: str | None = None,
+    unfinished: bool = False,
+    query: str | None = None,
+) -> tuple[str, dict[str, Any]]:
+    """Message and fields of `access_record`."""
     path = request.path
     if query:
         query = cut(query, QUERY_CHARS_MAX)
@@ -106,8 +140,7 @@ def access_record(
         f'{remote} "{line}" {"-" if status is None else status} {"-" if bytes_sent is None else bytes_sent} '
         f"{duration_s * 1000:.1f}ms{' unfinished' if unfinished else ''}"
     )
-    record = _access_logger().makeRecord(_name, logging.INFO, "", 0, message, (), None)
-    fields: dict[str, Any] = record.__dict__
+    fields: dict[str, Any] = {}
     if status is not None:
         request.status = status
         fields["http.response.status_code"] = status
@@ -127,7 +160,7 @@ def access_record(
         fields["http.request.header.referer"] = cut(referer, HEADER_CHARS_MAX)
     if unfinished:
         fields["unfinished"] = True
-    return record
+    return message, fields
 
 
 def write(
@@ -146,17 +179,51 @@ def write(
     try:
         if not wanted(request.path, status, unfinished) or not _access_logger().isEnabledFor(logging.INFO):
             return
-        record = access_record(
+        message, fields = described(
             request, status, bytes_sent, request.seconds(), protocol, user_agent, referer, None, unfinished, query
         )
         if more:
-            record.__dict__.update(more)
-        emit(record, request)
+            fields.update(more)
+        if not publish(message, fields, request):
+            emit(record_of(message, fields), request)
     except Exception:
         # A filter or a record factory of the application failed: its request must not.
         if logging.raiseExceptions and not _complained:
             _complained = True
             traceback.print_exc()
+
+
+def publish(message: str, fields: dict[str, Any], request: Request) -> bool:
+    """Write the record without a `LogRecord` if nobody but a handler of ours would see one. False: not written."""
+    logger = _access_logger()
+    kind = type(logger)
+    if (
+        not _is_original
+        or kind.makeRecord is not _make_record
+        or kind.handle is not _handle
+        or kind.callHandlers is not _call_handlers
+        or logging.LogRecord.getMessage is not _get_message
+        or logging._logRecordFactory is not logging.LogRecord  # type: ignore[attr-defined]
+        or logger.filters
+        or not logger.__dict__.keys().isdisjoint(_METHODS)
+        or context.current() is not request
+    ):
+        return False
+    brief = getattr(_only_handler(logger), "publish_brief", None)
+    return brief is not None and brief(_name, logging.INFO, message, fields, request)
+
+
+def _only_handler(logger: logging.Logger) -> logging.Handler | None:
+    """The handler that gets the records of `logger`, if there is exactly one."""
+    found = None
+    above: logging.Logger | None = logger
+    while above is not None:
+        for handler in above.handlers:
+            if found is not None:
+                return None
+            found = handler
+        above = above.parent if above.propagate else None
+    return found
 
 
 def emit(record: logging.LogRecord, request: Request) -> None:

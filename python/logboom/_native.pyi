@@ -21,6 +21,7 @@ __all__ = [
     "keep_destination",
     "load_config",
     "note_signal",
+    "publish_brief",
     "read_conditions",
     "read_seconds",
     "recording_method",
@@ -281,6 +282,22 @@ class Recording:
         current: Callable[[], Any],
         bound: Callable[[], Any],
     ) -> Recording: ...
+
+def publish_brief(
+    log: Log,
+    encoder: Encoder,
+    to_main: bool,
+    about: tuple[str, int, str],
+    message: str,
+    fields: dict[str, Any],
+    bound: Mapping[str, Any],
+    request: Any,
+) -> int:
+    """Publish a record of which there is no `LogRecord`, made now in this thread; see `Handler.publish_brief`.
+
+    `to_main`: as `Log.publish_record` does with what is kept, otherwise as `Log.publish`. `about` are name, level and the
+    level's name. An exception means that nothing is published.
+    """
 
 def recording_method(logger: type, original: Callable[..., None], key: str, rules_key: str) -> Any:
     """`_log` for the class `logger`: what a `Recording` under `key` in a logger's cache takes makes no `LogRecord`.

@@ -18,6 +18,7 @@ from typing import Any
 from . import _requests, _rewind, context
 from ._configuration import load
 from ._file import _escaped
+from ._native import publish_brief
 from ._routes import Routes
 from ._stdio import Printed
 from ._stream import FLUSH_WAIT_MS
@@ -99,6 +100,41 @@ class Handler(logging.Handler):
             return
         if others:
             self._publish_more(record, others, encode, line, message, trace)
+
+    def publish_brief(self, name: str, levelno: int, message: str, fields: dict[str, Any], request: Any) -> bool:
+        """What `handle` would do with such a record of the current request, without one. False: nothing is done, since
+        somebody wants to see a record, or because more than one file takes it."""
+        if (
+            type(self) is not Handler
+            or self.filters
+            or self.formatter is not None
+            or self.level > levelno
+            or not (logging.logThreads and logging.logProcesses and logging.logMultiprocessing)
+        ):
+            return False
+        routes = self.routes
+        try:
+            encode, main, others, kept = routes.found[name][levelno]
+        except KeyError:
+            encode, main, others, kept = routes.decide(name, levelno)
+        if routes.json is not None or routes.judge is not None or (main is None and len(others) != 1):
+            return False
+        if main is not None and (others or not kept):
+            return False
+        if routes.rewinds is not None and _rewind.asks(fields, levelno):
+            return False
+        last: Any = main
+        if main is None:
+            encode, last = others[0]
+        about = (name, levelno, logging.getLevelName(levelno))
+        try:
+            # Both are methods of native objects; a log that is none is refused.
+            log, encoder = last.__self__, encode.__self__  # type: ignore[attr-defined]
+            publish_brief(log, encoder, main is not None, about, message, fields, _bound(), request)
+        except Exception:
+            # The way with a record says what is wrong, or mends it: a closed log is opened again.
+            return False
+        return True
 
     def keep(self, record: LogRecord) -> None:
         """A record below the level: for the recorder alone."""

@@ -224,7 +224,7 @@ class Logger(glogging.Logger):  # type: ignore[misc]
         unfinished = bool(request.dying)
         if not _access.wanted(request.path, status, unfinished):
             return
-        record = _access.access_record(
+        message, fields = _access.described(
             request,
             status,
             getattr(resp, "sent", None),
@@ -236,6 +236,9 @@ class Logger(glogging.Logger):  # type: ignore[misc]
             unfinished,
             environ.get("QUERY_STRING"),
         )
+        if self._plain_access and _access.publish(message, fields, request):
+            return
+        record = _access.record_of(message, fields)
         if not self._plain_access:
             record = self._by_format(record, self.atoms(resp, req, environ, request_time))
         _access.emit(record, request)

@@ -6,6 +6,7 @@
 //! What always holds: no Python code runs between taking a record's bytes and their publication, and no lock of this
 //! module is held while another thread or process is waited for.
 
+mod brief;
 mod config;
 mod encoder;
 mod errors;
@@ -15,6 +16,7 @@ mod handling;
 mod inside;
 mod keys;
 mod log;
+mod moment;
 mod options;
 mod recording;
 mod redaction;
@@ -27,6 +29,8 @@ use pyo3::prelude::*;
 /// The native half of the package `logboom`; private, used by `logboom.handlers`.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::brief::publish_brief;
     #[pymodule_export]
     use super::config::{keep_destination, load_config, user_spools};
     #[pymodule_export]

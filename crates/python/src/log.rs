@@ -79,28 +79,9 @@ impl Log {
     ) -> PyResult<u8> {
         let (text, levelno) = (line.to_str()?, level(levelno));
         let names = [component, request_id].map(|name| name.to_str().unwrap_or_default());
-        let log = self.log()?;
-        let severity = Severity::from_python(levelno);
         let json = json.map_or(Ok(""), |json| json.to_str())?;
         let record = [json.as_bytes(), text.as_bytes()];
-        match rules {
-            Some(rules) => {
-                let verdict = Verdict {
-                    rules,
-                    revealed: true,
-                    kept,
-                };
-                log.record_judged(verdict, kept, severity, names, record);
-            }
-            None if kept => {
-                log.record_published(severity, names[0], names[1], record[0], record[1])
-            }
-            None => log.record(severity, names[0], names[1], record[0], record[1]),
-        }
-        match kept {
-            true => self.publish_line(line.py(), text.as_bytes(), levelno),
-            false => Ok(0),
-        }
+        self.record_and_publish(line.py(), levelno, names, record, kept, rules)
     }
 
     /// What this process recorded of a request and wrote to no file, after the record of this number: numbers, components, lines,
@@ -347,6 +328,38 @@ impl Log {
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
             .ok_or_else(closed)
+    }
+
+    /// `publish_record`; the record as JSON, if its line is none, and its line.
+    pub(crate) fn record_and_publish(
+        &self,
+        py: Python<'_>,
+        levelno: i64,
+        names: [&str; 2],
+        record: [&[u8]; 2],
+        kept: bool,
+        rules: Option<u16>,
+    ) -> PyResult<u8> {
+        let log = self.log()?;
+        let severity = Severity::from_python(levelno);
+        match rules {
+            Some(rules) => {
+                let verdict = Verdict {
+                    rules,
+                    revealed: true,
+                    kept,
+                };
+                log.record_judged(verdict, kept, severity, names, record);
+            }
+            None if kept => {
+                log.record_published(severity, names[0], names[1], record[0], record[1])
+            }
+            None => log.record(severity, names[0], names[1], record[0], record[1]),
+        }
+        match kept {
+            true => self.publish_line(py, record[1], levelno),
+            false => Ok(0),
+        }
     }
 
     /// Enqueues with the interpreter lock held (a copy into the ring: too short to be worth giving the lock away);

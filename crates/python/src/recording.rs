@@ -11,8 +11,7 @@
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
 
 use logboom::Severity;
 use logboom::rules::Verdict;
@@ -20,13 +19,14 @@ use pyo3::exceptions::PyException;
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyFloat, PyInt, PyList, PyModule, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyInt, PyList, PyModule, PyString, PyTuple, PyType};
 
 use crate::encoder::{Encoder, Parts};
 use crate::gate;
 use crate::inside::Inside;
 use crate::keys::place;
 use crate::log::Log;
+use crate::moment;
 
 /// Where records of one logger go that are below its level.
 #[pyclass(frozen, module = "logboom._native")]
@@ -73,14 +73,12 @@ impl Recording {
 struct Words {
     original: Py<PyAny>,
     logging: Py<PyModule>,
-    threading: Py<PyModule>,
     record: Py<PyAny>,
     mapping: Py<PyAny>,
     level_names: Py<PyDict>,
     source: Py<PyAny>,
     key: Py<PyAny>,
     rules_key: Py<PyAny>,
-    process: Mutex<(u32, Option<Py<PyAny>>)>,
 }
 
 static WORDS: OnceLock<Words> = OnceLock::new();
@@ -108,11 +106,9 @@ pub(crate) fn recording_method<'py>(
             .unbind(),
         source: logging.getattr("_srcfile")?.unbind(),
         logging: logging.unbind(),
-        threading: py.import("threading")?.unbind(),
         mapping: py.import("collections.abc")?.getattr("Mapping")?.unbind(),
         key,
         rules_key,
-        process: Mutex::new((0, None)),
     };
     let _ = WORDS.set(words);
     // SAFETY: the function takes any arguments.
@@ -304,22 +300,11 @@ fn about_the_caller<'py>(words: &Words, py: Python<'py>) -> PyResult<Option<Part
     let Some((file, line, function)) = caller(words, py)? else {
         return Ok(None);
     };
-    let threading = words.threading.bind(py);
-    let thread = threading.call_method0(intern!(py, "current_thread"))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let mut parts = Parts::new();
-    let mut set = |place: usize, value: Bound<'py, PyAny>| parts.slots[place] = Some(value);
-    set(place::PATH, file);
-    set(place::LINE, line);
-    set(place::FUNCTION, function);
-    let seconds = now.map_or(0.0, |now| now.as_secs_f64());
-    set(place::CREATED, PyFloat::new(py, seconds).into_any());
-    let ident = threading.call_method0(intern!(py, "get_ident"))?;
-    set(place::THREAD, ident);
-    set(place::THREAD_NAME, thread.getattr(intern!(py, "name"))?);
-    let process = std::process::id();
-    set(place::PROCESS, process.into_pyobject(py)?.into_any());
-    set(place::PROCESS_NAME, process_name(words, py, process)?);
+    parts.slots[place::PATH] = Some(file);
+    parts.slots[place::LINE] = Some(line);
+    parts.slots[place::FUNCTION] = Some(function);
+    moment::note(py, &mut parts)?;
     Ok(Some(parts))
 }
 
@@ -347,26 +332,6 @@ fn caller<'py>(
             return Ok(None);
         }
     }
-}
-
-/// The name of the process of `multiprocessing`, asked for once in each process.
-fn process_name<'py>(words: &Words, py: Python<'py>, process: u32) -> PyResult<Bound<'py, PyAny>> {
-    {
-        let known = words.process.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (of, Some(name)) = &*known
-            && *of == process
-        {
-            return Ok(name.bind(py).clone());
-        }
-    }
-    let modules = py.import("sys")?.getattr("modules")?;
-    let name = match modules.cast::<PyDict>()?.get_item("multiprocessing")? {
-        Some(module) => module.call_method0("current_process")?.getattr("name")?,
-        None => intern!(py, "MainProcess").clone().into_any(),
-    };
-    let kept = (process, Some(name.clone().unbind()));
-    *words.process.lock().unwrap_or_else(PoisonError::into_inner) = kept;
-    Ok(name)
 }
 
 impl Recording {
