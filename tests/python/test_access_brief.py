@@ -141,7 +141,20 @@ def test_a_level_of_the_handler_holds(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_recorded_or_written_to_several_files_goes_the_long_way(tmp_path: Path) -> None:
+def test_what_is_recorded_goes_the_long_way(tmp_path: Path) -> None:
+    """A viewer gets it as JSON, whatever the file's format."""
+    check(
+        tmp_path,
+        """
+        installed = configure(format={"kind": "text"}, recorder={"level": "debug"})
+        ask()
+        assert not brief
+        assert installed.handler.routes.log.recorded() == 1
+        """,
+    )
+
+
+def test_what_goes_to_several_files_goes_the_long_way(tmp_path: Path) -> None:
     check(
         tmp_path,
         """
