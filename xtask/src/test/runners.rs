@@ -10,6 +10,7 @@ use crate::screen::Progress;
 use anyhow::Result;
 use std::env;
 use std::fs;
+use std::iter;
 use std::process::Command;
 use std::time::Duration;
 
@@ -17,7 +18,12 @@ const LIMIT: Duration = Duration::from_secs(1200);
 const PYTEST_LIMIT: Duration = Duration::from_secs(600);
 const CPYTHON_LIMIT: Duration = Duration::from_secs(240);
 /// Files of tests/python that mostly start servers: in the normal run they run on the newest CPython alone.
-const SERVER_TESTS: [&str; 3] = ["test_gunicorn_*", "test_others_*", "test_guide*"];
+const SERVER_TESTS: [&str; 4] = [
+    "test_gunicorn_",
+    "test_others_",
+    "test_guide",
+    "test_relay_",
+];
 const FULL_LIMIT: Duration = Duration::from_secs(12 * 3600);
 const FUZZ_S_MAX: u32 = 60;
 const DEMO_REQUESTS: u32 = 2000;
@@ -135,8 +141,47 @@ fn libtest(bench: &Workbench, command: Command, progress: &Progress) -> Result<R
     Ok(Report::of_runner(ended.ok, counts, reasons, ended.output))
 }
 
-/// The Python tests on one CPython.
+/// The Python tests without a server.
 pub fn pytest(bench: &Workbench, index: usize, progress: &Progress) -> Result<Report> {
+    let with_servers = server_tests()?;
+    let left_out = with_servers.iter().map(|file| format!("--ignore={file}"));
+    let selection = iter::once("tests/python".to_owned()).chain(left_out);
+    run_pytest(bench, index, selection, progress)
+}
+
+/// The halves of [`servers`]; they wait more than they work, so one may run beside the other.
+pub const HALVES: [&str; 2] = ["even", "odd"];
+
+/// Every second file of the Python tests with servers.
+pub fn servers(bench: &Workbench, index: usize, half: &str, progress: &Progress) -> Result<Report> {
+    let first = HALVES.iter().position(|&name| name == half).unwrap_or(0);
+    let files = server_tests()?
+        .into_iter()
+        .skip(first)
+        .step_by(HALVES.len());
+    run_pytest(bench, index, files, progress)
+}
+
+/// Files of tests that start servers: those of many seconds each.
+fn server_tests() -> Result<Vec<String>> {
+    let folder = paths::root().join("tests/python");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&folder)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if SERVER_TESTS.iter().any(|begin| name.starts_with(begin)) {
+            found.push(format!("tests/python/{name}"));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn run_pytest(
+    bench: &Workbench,
+    index: usize,
+    selection: impl Iterator<Item = String>,
+    progress: &Progress,
+) -> Result<Report> {
     let mut command = bench.venv(index)?.command("python");
     command.args([
         "-m",
@@ -146,14 +191,8 @@ pub fn pytest(bench: &Workbench, index: usize, progress: &Progress) -> Result<Re
         "--color=no",
         "-p",
         "no:cacheprovider",
-        "tests/python",
     ]);
-    let is_newest = index + 1 == bench.pythons.len();
-    if !is_newest && !bench.full {
-        let with_servers = SERVER_TESTS.iter();
-        command.args(with_servers.map(|files| format!("--ignore-glob=tests/python/{files}")));
-    }
-    command.current_dir(paths::root());
+    command.args(selection).current_dir(paths::root());
     let ended = run_within(PYTEST_LIMIT, bench, command, progress)?;
     let reasons = pytest_reasons(&ended.output);
     Ok(Report::of_runner(

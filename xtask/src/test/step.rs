@@ -99,6 +99,20 @@ pub fn all(bench: &Workbench) -> Vec<Step> {
         let name = format!("pytest-{}", python.series);
         steps.push(Step::new(&name, &title, run).with([Need::Venv(index)]));
     }
+    let with_servers = if bench.full {
+        0
+    } else {
+        bench.pythons.len() - 1
+    };
+    for (index, python) in bench.pythons.iter().enumerate().skip(with_servers) {
+        for half in runners::HALVES {
+            let title = format!("tests with servers on CPython {}, {half}", python.version);
+            let run = move |bench: &_, progress: &_| runners::servers(bench, index, half, progress);
+            let name = format!("servers-{}-{half}", python.series);
+            let step = Step::new(&name, &title, run).with([Need::Venv(index)]);
+            steps.push(step.beside_its_neighbours());
+        }
+    }
     for (index, python) in bench.pythons.iter().enumerate() {
         let title = format!("the handler tests of CPython {} itself", python.version);
         let run = move |bench: &_, progress: &_| runners::cpython(bench, index, progress);
