@@ -233,7 +233,12 @@ def counts(server: Server, neighbour: int) -> dict[str, Any]:
 
 
 def descriptors(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    """How many are open. A log's directory, which is kept open once by whoever has written much, does not count."""
+    targets = []
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            targets.append(os.readlink(descriptor))
+    return len(targets) - len({target for target in targets if os.path.isdir(target)})
 
 
 def threads(pid: int) -> int:
