@@ -268,15 +268,16 @@ pub(crate) fn archive(entry: &FileEntry, number: u64, identity: Identity) {
     archive.number.store(number, Ordering::Release);
 }
 
-/// Says that the archive `ino` was compressed into `compressed_ino`.
+/// Says that the archive `ino` was compressed into `compressed_ino`: the youngest with that number, which an older one may have
+/// had before it was compressed and deleted.
 pub(crate) fn note_compressed(entry: &FileEntry, ino: u64, compressed_ino: u64) {
-    for archive in &entry.archives {
-        if archive.number.load(Ordering::Acquire) != 0 && archive.ino.load(Ordering::Relaxed) == ino
-        {
-            archive
-                .compressed_ino
-                .store(compressed_ino, Ordering::Relaxed);
-        }
+    let number = |archive: &&ArchiveLedger| archive.number.load(Ordering::Acquire);
+    let is_it = |archive: &&ArchiveLedger| archive.ino.load(Ordering::Relaxed) == ino;
+    let of_it = entry.archives.iter().filter(|archive| number(archive) != 0);
+    if let Some(archive) = of_it.filter(is_it).max_by_key(number) {
+        archive
+            .compressed_ino
+            .store(compressed_ino, Ordering::Relaxed);
     }
 }
 
@@ -333,6 +334,23 @@ mod tests {
                 let bytes = &content[run.start as usize - 100..][..run.len as usize];
                 assert_eq!(run.crc, Some(crc32fast::hash(bytes)), "{run:?}");
             }
+        });
+    }
+
+    /// What an archive was before it was compressed is deleted, and its inode number is the next file's.
+    #[test]
+    fn an_inode_number_that_is_used_again_is_the_youngest_archives() {
+        with_entry(|entry| {
+            let identity = |ino| Identity { dev: 1, ino };
+            archive(entry, 1, identity(7));
+            note_compressed(entry, 7, 100);
+            archive(entry, 2, identity(7));
+            note_compressed(entry, 7, 200);
+            let packed = |number: usize| {
+                let compressed_ino = &entry.archives[number].compressed_ino;
+                compressed_ino.load(Ordering::Relaxed)
+            };
+            assert_eq!((packed(1), packed(2)), (100, 200));
         });
     }
 

@@ -78,8 +78,7 @@ impl Known {
                 is_current: true,
                 runs: ledger::runs(entry),
             });
-            let archives = entry.archives.iter().filter_map(|one| archive(&log, one));
-            known.contents.extend(archives);
+            known.contents.extend(in_order(&log, &entry.archives));
             known.sequences.extend(sequences(&state, file, &log));
         }
         Ok(known)
@@ -151,7 +150,22 @@ impl Content {
     }
 }
 
-fn archive(log: &Path, archive: &ArchiveLedger) -> Option<Content> {
+/// What is known of a log's archives, in the order in which they were closed: a clock that is set back does not change that.
+fn in_order(log: &Path, archives: &[ArchiveLedger]) -> Vec<Content> {
+    let known = archives.iter().filter_map(|one| archive(log, one));
+    let mut known: Vec<(u64, Content)> = known.collect();
+    known.sort_by_key(|(number, _)| *number);
+    let mut last_ns = 0;
+    let in_order = known.into_iter().map(|(_, mut content)| {
+        content.closed_ns = content.closed_ns.max(last_ns + 1);
+        last_ns = content.closed_ns;
+        content
+    });
+    in_order.collect()
+}
+
+/// The archive's number and content.
+fn archive(log: &Path, archive: &ArchiveLedger) -> Option<(u64, Content)> {
     // ORDERING: pairs with `ledger::archive`, which stores the number last.
     let number = archive.number.load(Ordering::Acquire);
     (number != 0).then_some(())?;
@@ -173,7 +187,7 @@ fn archive(log: &Path, archive: &ArchiveLedger) -> Option<Content> {
         is_current: false,
         runs: runs.collect(),
     };
-    (archive.number.load(Ordering::Acquire) == number).then_some(content)
+    (archive.number.load(Ordering::Acquire) == number).then_some((number, content))
 }
 
 fn sequences(state: &State, file: u16, log: &Path) -> Vec<Sequence> {
@@ -216,4 +230,30 @@ fn note(state: &State) -> Option<String> {
             state.directory().display()
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Identity;
+    use crate::layout::{FILES_AT, FileEntry};
+    use crate::shm::Shm;
+
+    #[test]
+    fn archives_are_in_the_order_of_their_rotations_though_the_clock_was_set_back() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(FILES_AT as u64).unwrap();
+        let mapping = Shm::map(&file, FILES_AT).unwrap();
+        let entry: &FileEntry = mapping.at(0);
+        for number in [3, 1, 2] {
+            let (dev, ino) = (1, 10 + number);
+            ledger::archive(entry, number, Identity { dev, ino });
+            let closed_ns = &entry.archives[number as usize].closed_ns;
+            closed_ns.store(1000 - 100 * number, Ordering::Relaxed);
+        }
+        let mut found = in_order(Path::new("app.log"), &entry.archives);
+        found.sort_by_key(|content| content.closed_ns);
+        let inodes: Vec<_> = found.iter().map(|content| content.ino).collect();
+        assert_eq!(inodes, [11, 12, 13]);
+    }
 }
