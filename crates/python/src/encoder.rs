@@ -10,10 +10,10 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::Arc;
 
+use crate::name::name;
 use logboom::Severity;
 use logboom::format::{Encoder as Native, Exception, Format, RECORD_BYTES_MAX, Record, Request};
 use pyo3::exceptions::PyValueError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
@@ -292,14 +292,14 @@ impl<'py> Parts<'py> {
 fn read_request<'py>(request: &Bound<'py, PyAny>) -> PyResult<[Option<Bound<'py, PyAny>>; 8]> {
     let py = request.py();
     let names = [
-        intern!(py, "id"),
-        intern!(py, "method"),
-        intern!(py, "path"),
-        intern!(py, "client"),
-        intern!(py, "endpoint"),
-        intern!(py, "user"),
-        intern!(py, "trace_id"),
-        intern!(py, "span_id"),
+        name!(py, "id"),
+        name!(py, "method"),
+        name!(py, "path"),
+        name!(py, "client"),
+        name!(py, "endpoint"),
+        name!(py, "user"),
+        name!(py, "trace_id"),
+        name!(py, "span_id"),
     ];
     let mut values = [const { None }; 8];
     for (value, name) in values.iter_mut().zip(names) {

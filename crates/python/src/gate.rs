@@ -15,8 +15,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::name::name;
 use pyo3::ffi::{self, PyObject};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
@@ -96,10 +96,10 @@ pub(crate) fn gate_method<'py>(
     let py = logger.py();
     WORDS.get_or_init(|| Words {
         ask,
-        disabled: intern!(py, "disabled").clone().into_any().unbind(),
-        cache: intern!(py, "_cache").clone().into_any().unbind(),
+        disabled: name!(py, "disabled").to_owned().into_any().unbind(),
+        cache: name!(py, "_cache").to_owned().into_any().unbind(),
         key,
-        level: intern!(py, "level").clone().into_any().unbind(),
+        level: name!(py, "level").to_owned().into_any().unbind(),
     });
     // SAFETY: the function takes any arguments.
     unsafe { method(logger, NAME, DOC, is_enabled_for) }

@@ -14,9 +14,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::OnceLock;
 
+use crate::name::name;
 use pyo3::exceptions::PyException;
 use pyo3::ffi::{self, PyObject};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 
@@ -135,32 +135,32 @@ fn handle_quickly(
     record: &Bound<'_, PyAny>,
 ) -> PyResult<bool> {
     let py = handler.py();
-    let quick = handler.getattr(intern!(py, "_quick"))?;
+    let quick = handler.getattr(name!(py, "_quick"))?;
     let Ok(log) = quick.cast_exact::<Log>() else {
         return Ok(false);
     };
     if !is_plain(words, handler, record)? {
         return Ok(false);
     }
-    let lock = handler.getattr(intern!(py, "lock"))?;
+    let lock = handler.getattr(name!(py, "lock"))?;
     if lock.is_none() {
         return Ok(false);
     }
     let _held = Held::take(lock)?;
     // Whoever had the lock may have closed or changed the handler.
-    if !handler.getattr(intern!(py, "_quick"))?.is(&quick) {
+    if !handler.getattr(name!(py, "_quick"))?.is(&quick) {
         return Ok(false);
     }
     let Some(text) = text_of(words, handler, record)? else {
         return Ok(false);
     };
-    let end = handler.getattr(intern!(py, "terminator"))?;
+    let end = handler.getattr(name!(py, "terminator"))?;
     let Ok(end) = end.cast_exact::<PyString>() else {
         return Ok(false);
     };
-    let number = level(&record.getattr(intern!(py, "levelno"))?);
+    let number = level(&record.getattr(name!(py, "levelno"))?);
     if publish(log, &text, end, number)? == ROTATION_DUE {
-        handler.call_method1(intern!(py, "_rotate_after"), (record,))?;
+        handler.call_method1(name!(py, "_rotate_after"), (record,))?;
     }
     Ok(true)
 }
@@ -193,17 +193,17 @@ fn is_plain(
 ) -> PyResult<bool> {
     let py = handler.py();
     let (kind, made) = (handler.get_type(), record.get_type());
-    let filters = handler.getattr(intern!(py, "filters"))?;
+    let filters = handler.getattr(name!(py, "filters"))?;
     Ok(filters.cast::<PyList>().is_ok_and(|list| list.is_empty())
-        && kind.getattr(intern!(py, "emit"))?.is(&words.emit)
-        && kind.getattr(intern!(py, "format"))?.is(&words.format)
-        && kind.getattr(intern!(py, "filter"))?.is(&words.filter)
+        && kind.getattr(name!(py, "emit"))?.is(&words.emit)
+        && kind.getattr(name!(py, "format"))?.is(&words.format)
+        && kind.getattr(name!(py, "filter"))?.is(&words.filter)
         && made
-            .getattr(intern!(py, "getMessage"))?
+            .getattr(name!(py, "getMessage"))?
             .is(&words.get_message)
-        && is_nothing(record.getattr(intern!(py, "exc_info"))?)?
-        && is_nothing(record.getattr(intern!(py, "exc_text"))?)?
-        && is_nothing(record.getattr(intern!(py, "stack_info"))?)?)
+        && is_nothing(record.getattr(name!(py, "exc_info"))?)?
+        && is_nothing(record.getattr(name!(py, "exc_text"))?)?
+        && is_nothing(record.getattr(name!(py, "stack_info"))?)?)
 }
 
 fn is_nothing(value: Bound<'_, PyAny>) -> PyResult<bool> {
@@ -217,13 +217,13 @@ fn text_of<'py>(
     record: &Bound<'py, PyAny>,
 ) -> PyResult<Option<Bound<'py, PyString>>> {
     let py = handler.py();
-    let mut formatter = handler.getattr(intern!(py, "formatter"))?;
+    let mut formatter = handler.getattr(name!(py, "formatter"))?;
     if formatter.is_none() {
         let logging = words.logging.bind(py);
-        formatter = logging.getattr(intern!(py, "_defaultFormatter"))?;
+        formatter = logging.getattr(name!(py, "_defaultFormatter"))?;
     }
     let class = words.formatter.bind(py);
-    let format = class.getattr(intern!(py, "format"))?;
+    let format = class.getattr(name!(py, "format"))?;
     if !formatter.get_type().is(class) || !format.is(&words.formatter_format) {
         return Ok(None);
     }
@@ -231,7 +231,7 @@ fn text_of<'py>(
     let Some(own) = attributes(&formatter, 3)? else {
         return Ok(None);
     };
-    let Some(style) = own.get_item(intern!(py, "_style"))? else {
+    let Some(style) = own.get_item(name!(py, "_style"))? else {
         return Ok(None);
     };
     if !style.get_type().is(&words.style) {
@@ -240,8 +240,8 @@ fn text_of<'py>(
     let Some(style) = attributes(&style, 2)? else {
         return Ok(None);
     };
-    let defaults = style.get_item(intern!(py, "_defaults"))?;
-    let template = style.get_item(intern!(py, "_fmt"))?;
+    let defaults = style.get_item(name!(py, "_defaults"))?;
+    let template = style.get_item(name!(py, "_fmt"))?;
     let (Some(defaults), Some(template)) = (defaults, template) else {
         return Ok(None);
     };
@@ -254,17 +254,17 @@ fn text_of<'py>(
     let Some(message) = message_of(record)? else {
         return Ok(None);
     };
-    record.setattr(intern!(py, "message"), &message)?;
+    record.setattr(name!(py, "message"), &message)?;
     let wanted = template.to_str()?;
     if wanted == MESSAGE_ALONE {
         return Ok(Some(message));
     }
     if wanted.contains(TIME) {
-        let form = formatter.getattr(intern!(py, "datefmt"))?;
-        let time = formatter.call_method1(intern!(py, "formatTime"), (record, form))?;
-        record.setattr(intern!(py, "asctime"), time)?;
+        let form = formatter.getattr(name!(py, "datefmt"))?;
+        let time = formatter.call_method1(name!(py, "formatTime"), (record, form))?;
+        record.setattr(name!(py, "asctime"), time)?;
     }
-    let values = record.getattr(intern!(py, "__dict__"))?;
+    let values = record.getattr(name!(py, "__dict__"))?;
     filled_in(template, &values).map(Some)
 }
 
@@ -273,7 +273,7 @@ fn attributes<'py>(
     object: &Bound<'py, PyAny>,
     count: usize,
 ) -> PyResult<Option<Bound<'py, PyDict>>> {
-    let own = object.getattr(intern!(object.py(), "__dict__"))?;
+    let own = object.getattr(name!(object.py(), "__dict__"))?;
     let own = own.cast_into_exact::<PyDict>().ok();
     Ok(own.filter(|own| own.len() == count))
 }
@@ -281,11 +281,11 @@ fn attributes<'py>(
 /// The message with its arguments, as `LogRecord.getMessage` makes it. None: that is not for us to say.
 fn message_of<'py>(record: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyString>>> {
     let py = record.py();
-    let message = record.getattr(intern!(py, "msg"))?;
+    let message = record.getattr(name!(py, "msg"))?;
     let Ok(message) = message.cast_into_exact::<PyString>() else {
         return Ok(None);
     };
-    let args = record.getattr(intern!(py, "args"))?;
+    let args = record.getattr(name!(py, "args"))?;
     let has_some = if let Ok(args) = args.cast_exact::<PyTuple>() {
         !args.is_empty()
     } else if let Ok(args) = args.cast_exact::<PyDict>() {
@@ -319,7 +319,7 @@ struct Held<'py>(Bound<'py, PyAny>);
 
 impl<'py> Held<'py> {
     fn take(lock: Bound<'py, PyAny>) -> PyResult<Held<'py>> {
-        lock.call_method0(intern!(lock.py(), "acquire"))?;
+        lock.call_method0(name!(lock.py(), "acquire"))?;
         Ok(Held(lock))
     }
 }
@@ -327,7 +327,7 @@ impl<'py> Held<'py> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         let py = self.0.py();
-        if let Err(error) = self.0.call_method0(intern!(py, "release")) {
+        if let Err(error) = self.0.call_method0(name!(py, "release")) {
             error.write_unraisable(py, Some(&self.0));
         }
     }

@@ -17,6 +17,7 @@ mod inside;
 mod keys;
 mod log;
 mod moment;
+mod name;
 mod options;
 mod recording;
 mod redaction;

@@ -13,11 +13,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::OnceLock;
 
+use crate::name::name;
 use logboom::Severity;
 use logboom::rules::Verdict;
 use pyo3::exceptions::PyException;
 use pyo3::ffi::{self, PyObject};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyList, PyModule, PyString, PyTuple, PyType};
 
@@ -200,7 +200,7 @@ pub(crate) unsafe fn pass_on(
 fn record(words: &Words, call: &[Bound<'_, PyAny>; 4]) -> PyResult<bool> {
     let [logger, level, message, args] = call;
     let py = logger.py();
-    let cache = logger.getattr(intern!(py, "_cache"))?;
+    let cache = logger.getattr(name!(py, "_cache"))?;
     let Ok(cache) = cache.cast::<PyDict>() else {
         return Ok(false);
     };
@@ -235,12 +235,12 @@ fn record(words: &Words, call: &[Bound<'_, PyAny>; 4]) -> PyResult<bool> {
         None => words
             .logging
             .bind(py)
-            .call_method1(intern!(py, "getLevelName"), (level,))?,
+            .call_method1(name!(py, "getLevelName"), (level,))?,
     };
     let Some(mut parts) = about_the_caller(words, py)? else {
         return Ok(false);
     };
-    parts.slots[place::NAME] = Some(logger.getattr(intern!(py, "name"))?);
+    parts.slots[place::NAME] = Some(logger.getattr(name!(py, "name"))?);
     parts.slots[place::MSG] = Some(message.clone());
     parts.slots[place::LEVEL_NAME] = Some(level_name);
     parts.slots[place::LEVEL_NUMBER] = Some(level.clone());
@@ -252,17 +252,17 @@ fn record(words: &Words, call: &[Bound<'_, PyAny>; 4]) -> PyResult<bool> {
 fn is_plain(words: &Words, logger: &Bound<'_, PyAny>, recording: &Recording) -> PyResult<bool> {
     let py = logger.py();
     let has_filters = |of: &Bound<'_, PyAny>| -> PyResult<bool> {
-        let filters = of.getattr(intern!(py, "filters"))?;
+        let filters = of.getattr(name!(py, "filters"))?;
         Ok(filters.cast::<PyList>().is_ok_and(|list| list.is_empty()))
     };
     let handler = recording.handler.bind(py);
     let factory = words
         .logging
         .bind(py)
-        .getattr(intern!(py, "_logRecordFactory"))?;
+        .getattr(name!(py, "_logRecordFactory"))?;
     Ok(has_filters(logger)?
         && has_filters(handler)?
-        && handler.getattr(intern!(py, "formatter"))?.is_none()
+        && handler.getattr(name!(py, "formatter"))?.is_none()
         && factory.is(&words.record))
 }
 
@@ -320,14 +320,14 @@ fn caller<'py>(
         return Ok(None);
     };
     loop {
-        let code = frame.getattr(intern!(py, "f_code"))?;
-        let file = code.getattr(intern!(py, "co_filename"))?;
+        let code = frame.getattr(name!(py, "f_code"))?;
+        let file = code.getattr(name!(py, "co_filename"))?;
         if !file.is(&words.source) && !file.eq(&words.source)? {
-            let line = frame.getattr(intern!(py, "f_lineno"))?;
-            let function = code.getattr(intern!(py, "co_name"))?;
+            let line = frame.getattr(name!(py, "f_lineno"))?;
+            let function = code.getattr(name!(py, "co_name"))?;
             return Ok(Some((file, line, function)));
         }
-        frame = frame.getattr(intern!(py, "f_back"))?;
+        frame = frame.getattr(name!(py, "f_back"))?;
         if frame.is_none() {
             return Ok(None);
         }

@@ -7,9 +7,9 @@
 
 use std::borrow::Cow;
 
+use crate::name::name;
 use logboom::format::Value;
 use pyo3::exceptions::{PyBaseException, PyException};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{
     PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple, PyType,
@@ -212,10 +212,10 @@ pub(crate) fn text_of<'v>(text: &'v Bound<'_, PyString>) -> Cow<'v, str> {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => Cow::Owned(
             text.call_method1(
-                intern!(text.py(), "encode"),
+                name!(text.py(), "encode"),
                 (
-                    intern!(text.py(), "utf-8"),
-                    intern!(text.py(), "backslashreplace"),
+                    name!(text.py(), "utf-8"),
+                    name!(text.py(), "backslashreplace"),
                 ),
             )
             .ok()
@@ -230,8 +230,8 @@ pub(crate) fn text_of<'v>(text: &'v Bound<'_, PyString>) -> Cow<'v, str> {
 /// A class with its module; Python's own without.
 pub(crate) fn class_name(class: &Bound<'_, PyType>) -> String {
     let text = |name| -> Option<String> { class.getattr(name).ok()?.extract().ok() };
-    let name = text(intern!(class.py(), "__qualname__")).unwrap_or_else(|| String::from("object"));
-    match text(intern!(class.py(), "__module__")) {
+    let name = text(name!(class.py(), "__qualname__")).unwrap_or_else(|| String::from("object"));
+    match text(name!(class.py(), "__module__")) {
         Some(module) if module != "builtins" && module != "__main__" => format!("{module}.{name}"),
         _ => name,
     }
@@ -250,9 +250,7 @@ fn said(value: &Bound<'_, PyAny>) -> PyResult<String> {
     let text = if value.is_instance_of::<PyBaseException>() {
         value.repr()?
     } else if is_of_datetime(value) {
-        value
-            .call_method0(intern!(value.py(), "isoformat"))?
-            .str()?
+        value.call_method0(name!(value.py(), "isoformat"))?.str()?
     } else {
         value.str()?
     };
