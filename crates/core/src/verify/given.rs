@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::known::Known;
 use super::{Packing, packing};
@@ -12,6 +13,9 @@ use crate::fs;
 
 /// Files that are held open at once.
 const OPEN_MAX: usize = 512;
+/// How often a file of the domain that it does not know is looked for again, and after which time.
+const PLACE_ATTEMPTS: u32 = 5;
+const PLACE_PAUSE: Duration = Duration::from_millis(1);
 
 /// Opens the files, the youngest first, and gives them oldest first. A rotation that goes on meanwhile moves files to the
 /// names of older ones, so that one may be met twice, but none is missed.
@@ -108,17 +112,26 @@ impl Given {
     }
 
     /// Finds out which log it belongs to, and when it was closed. All files are open by now, so that the order holds.
+    /// One that is just being rotated is neither the current file nor an archive for a moment; and its own time, by which others
+    /// are put in order, is a coarse one.
     fn place(&mut self) {
-        let Ok(known) = Known::read(&self.directory) else {
-            return;
-        };
         let ino = self.identity.map_or(0, |(_, ino)| ino);
-        match known.by_inode(ino, packing(&self.path)) {
-            Some(content) => {
+        for attempt in 0..PLACE_ATTEMPTS {
+            let Ok(known) = Known::read(&self.directory) else {
+                return;
+            };
+            if let Some(content) = known.by_inode(ino, packing(&self.path)) {
                 self.order = content.closed_ns;
                 self.log = Some(content.log.clone());
+                return;
             }
-            None => self.log = self.path.file_name().and_then(|name| known.log_named(name)),
+            self.log = self.path.file_name().and_then(|name| known.log_named(name));
+            if self.log.is_none() {
+                return;
+            }
+            if attempt + 1 < PLACE_ATTEMPTS {
+                std::thread::sleep(PLACE_PAUSE);
+            }
         }
     }
 
