@@ -10,7 +10,6 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::Arc;
 
-use crate::name::name;
 use logboom::Severity;
 use logboom::format::{Encoder as Native, Exception, Format, RECORD_BYTES_MAX, Record, Request};
 use pyo3::exceptions::PyValueError;
@@ -18,6 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::keys::{KEYS, Keys, place};
+use crate::name::name;
 use crate::redaction::Redaction;
 use crate::values::{Room, Tree, class_name, message_of, pass_on, shown, text_of};
 

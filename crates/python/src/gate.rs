@@ -15,13 +15,14 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::name::name;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::inside::Inside;
 use crate::log::Log;
+use crate::method;
+use crate::name::name;
 
 /// What the word is where there are no rules to look for.
 static NOTHING: AtomicU64 = AtomicU64::new(0);
@@ -60,31 +61,6 @@ pub(crate) fn token() -> *const PyObject {
     TOKEN.load(Ordering::Relaxed)
 }
 
-/// A native method for instances of `class`, which takes its arguments as the interpreter has them.
-///
-/// # Safety
-/// `function` is what the interpreter may call with an instance of `class` and any arguments.
-pub(crate) unsafe fn method<'py>(
-    class: &Bound<'py, PyType>,
-    name: &'static CStr,
-    doc: &'static CStr,
-    function: ffi::PyCFunctionFastWithKeywords,
-) -> PyResult<Bound<'py, PyAny>> {
-    let definition = Box::new(ffi::PyMethodDef {
-        ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer {
-            PyCFunctionFastWithKeywords: function,
-        },
-        ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
-        ml_doc: doc.as_ptr(),
-    });
-    // SAFETY: a class, and a definition that lives for ever; the function has the signature that its flags say.
-    unsafe {
-        let made = ffi::PyDescr_NewMethod(class.as_type_ptr(), Box::leak(definition));
-        Bound::from_owned_ptr_or_err(class.py(), made)
-    }
-}
-
 /// The method for the class `logger`. `ask` is called with a logger and a level where more has to be known; `key` is that of
 /// the token in a logger's cache. The first call counts.
 #[pyfunction]
@@ -102,7 +78,7 @@ pub(crate) fn gate_method<'py>(
         level: name!(py, "level").to_owned().into_any().unbind(),
     });
     // SAFETY: the function takes any arguments.
-    unsafe { method(logger, NAME, DOC, is_enabled_for) }
+    unsafe { method::define(logger, NAME, DOC, is_enabled_for) }
 }
 
 /// From now on the word of `log` counts (None: no rules), read last when it was `seen`; `token`: see the method.

@@ -10,20 +10,17 @@
 
 use std::cell::Cell;
 use std::ffi::CStr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::OnceLock;
 
-use crate::name::name;
-use pyo3::exceptions::PyException;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 
-use crate::gate;
 use crate::inside::Inside;
 use crate::log::{Log, level};
-use crate::recording::pass_on;
+use crate::method::{self, Quick};
+use crate::name::name;
 
 /// How much memory a thread keeps for its next record.
 const KEPT_BYTES_MAX: usize = 64 << 10;
@@ -86,7 +83,7 @@ pub(crate) fn handle_method<'py>(
     };
     let _ = WORDS.set(words);
     // SAFETY: the function takes any arguments.
-    unsafe { gate::method(handler, NAME, DOC, handle) }
+    unsafe { method::define(handler, NAME, DOC, handle) }
 }
 
 /// `handle(self, record)`.
@@ -107,18 +104,14 @@ unsafe extern "C" fn handle(
         let py = Python::assume_attached();
         let _inside = Inside::enter(py);
         if count != 1 || !names.is_null() {
-            return pass_on(&words.slow, handler, args, count, names);
+            return method::pass_on(&words.slow, handler, args, count, names);
         }
         let [own, record] = [handler, *args].map(|object| Bound::from_borrowed_ptr(py, object));
-        // A panic must not cross into the interpreter: it costs the short way.
-        match catch_unwind(AssertUnwindSafe(|| handle_quickly(words, &own, &record))) {
-            Ok(Ok(true)) if words.gives_record => record.into_ptr(),
-            Ok(Ok(true)) => ffi::Py_NewRef(ffi::Py_True()),
-            Ok(Err(error)) if !error.is_instance_of::<PyException>(py) => {
-                error.restore(py);
-                ptr::null_mut()
-            }
-            _ => ffi::PyObject_CallFunctionObjArgs(
+        match method::quickly(py, || handle_quickly(words, &own, &record)) {
+            Quick::Done if words.gives_record => record.into_ptr(),
+            Quick::Done => ffi::Py_NewRef(ffi::Py_True()),
+            Quick::Raised => ptr::null_mut(),
+            Quick::Not => ffi::PyObject_CallFunctionObjArgs(
                 words.slow.as_ptr(),
                 handler,
                 *args,

@@ -16,6 +16,7 @@ mod handling;
 mod inside;
 mod keys;
 mod log;
+mod method;
 mod moment;
 mod name;
 mod options;

@@ -3,12 +3,12 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::name::name;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFloat, PyModule};
 
 use crate::encoder::Parts;
 use crate::keys::place;
+use crate::name::name;
 
 static THREADING: OnceLock<Py<PyModule>> = OnceLock::new();
 /// A process and its name.

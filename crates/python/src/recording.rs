@@ -9,14 +9,11 @@
 //! What always holds: the record says what a `LogRecord` would have said; nothing raises that would not raise there.
 
 use std::ffi::CStr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::OnceLock;
 
-use crate::name::name;
 use logboom::Severity;
 use logboom::rules::Verdict;
-use pyo3::exceptions::PyException;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyList, PyModule, PyString, PyTuple, PyType};
@@ -26,7 +23,9 @@ use crate::gate;
 use crate::inside::Inside;
 use crate::keys::place;
 use crate::log::Log;
+use crate::method::{self, Quick};
 use crate::moment;
+use crate::name::name;
 
 /// Where records of one logger go that are below its level.
 #[pyclass(frozen, module = "logboom._native")]
@@ -112,7 +111,7 @@ pub(crate) fn recording_method<'py>(
     };
     let _ = WORDS.set(words);
     // SAFETY: the function takes any arguments.
-    unsafe { gate::method(logger, NAME, DOC, log) }
+    unsafe { method::define(logger, NAME, DOC, log) }
 }
 
 /// `_log(self, level, msg, args, **kwargs)`.
@@ -133,19 +132,14 @@ unsafe extern "C" fn log(
         let py = Python::assume_attached();
         let _inside = Inside::enter(py);
         if count != 3 || !names.is_null() {
-            return pass_on(&words.original, logger, args, count, names);
+            return method::pass_on(&words.original, logger, args, count, names);
         }
         let borrowed = |object: *mut PyObject| Bound::from_borrowed_ptr(py, object);
         let call = [logger, *args, *args.add(1), *args.add(2)].map(borrowed);
-        // A panic must not cross into the interpreter: it costs the short way.
-        let done = catch_unwind(AssertUnwindSafe(|| record(words, &call)));
-        match done {
-            Ok(Ok(true)) => ffi::Py_NewRef(ffi::Py_None()),
-            Ok(Err(error)) if !error.is_instance_of::<PyException>(py) => {
-                error.restore(py);
-                ptr::null_mut()
-            }
-            _ => ffi::PyObject_CallFunctionObjArgs(
+        match method::quickly(py, || record(words, &call)) {
+            Quick::Done => ffi::Py_NewRef(ffi::Py_None()),
+            Quick::Raised => ptr::null_mut(),
+            Quick::Not => ffi::PyObject_CallFunctionObjArgs(
                 words.original.as_ptr(),
                 logger,
                 *args,
@@ -153,45 +147,6 @@ unsafe extern "C" fn log(
                 *args.add(2),
                 ptr::null_mut::<PyObject>(),
             ),
-        }
-    }
-}
-
-/// Calls the original of a method with all that came.
-///
-/// # Safety
-/// As for the method itself: called with the interpreter lock, `args` has `count` objects, and those that `names` names.
-pub(crate) unsafe fn pass_on(
-    original: &Py<PyAny>,
-    this: *mut PyObject,
-    args: *const *mut PyObject,
-    count: ffi::Py_ssize_t,
-    names: *mut PyObject,
-) -> *mut PyObject {
-    // SAFETY: as above; behind the positional arguments stand those that `names` names.
-    unsafe {
-        let py = Python::assume_attached();
-        let call = || {
-            let named = match names.is_null() {
-                true => None,
-                false => Some(Bound::from_borrowed_ptr(py, names).cast_into::<PyTuple>()?),
-            };
-            let mut plain = vec![Bound::from_borrowed_ptr(py, this)];
-            plain.extend((0..count).map(|at| Bound::from_borrowed_ptr(py, *args.offset(at))));
-            let plain = PyTuple::new(py, plain)?;
-            let keywords = PyDict::new(py);
-            for (index, name) in named.iter().flat_map(|names| names.iter()).enumerate() {
-                let value = *args.offset(count + index as ffi::Py_ssize_t);
-                keywords.set_item(name, Bound::from_borrowed_ptr(py, value))?;
-            }
-            original.bind(py).call(plain, Some(&keywords))
-        };
-        match call() {
-            Ok(answer) => answer.into_ptr(),
-            Err(error) => {
-                error.restore(py);
-                ptr::null_mut()
-            }
         }
     }
 }
