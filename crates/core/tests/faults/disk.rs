@@ -213,6 +213,13 @@ fn with_injected(options: LogOptions, place: &Place, what: &[&str], limit: Optio
         assert!(log.flush(secs(5)));
         0
     });
+    inject(pid, place, what, &counters);
+    assert!(holds_all(place, &[(1, 400)]));
+}
+
+/// Makes the calls on the log fail while a child publishes, which says that it is open (1) and has published (2), and is told to begin
+/// (1) and to end (2).
+fn inject(pid: libc::pid_t, place: &Place, what: &[&str], counters: &Counters) {
     within(secs(15), "the log is open", || {
         counters.at(0).load(SeqCst) == 1
     });
@@ -224,7 +231,6 @@ fn with_injected(options: LogOptions, place: &Place, what: &[&str], limit: Optio
     drop(injection);
     counters.at(1).store(2, SeqCst);
     end_well(pid, secs(15));
-    assert!(holds_all(place, &[(1, 400)]));
 }
 
 #[test]
@@ -323,18 +329,8 @@ fn a_write_cut_short_is_completed_although_another_file_is_written_meanwhile() {
         assert!(log.flush(secs(5)));
         0
     });
-    within(secs(15), "the logs are open", || {
-        counters.at(0).load(SeqCst) == 1
-    });
     let what = ["ftruncate:error=EIO", "write:delay_enter=2000"];
-    let injection = Injection::attach(pid, &place.log(), &what);
-    counters.at(1).store(1, SeqCst);
-    within(secs(60), "all is published", || {
-        counters.at(0).load(SeqCst) == 2
-    });
-    drop(injection);
-    counters.at(1).store(2, SeqCst);
-    end_well(pid, secs(15));
+    inject(pid, &place, &what, &counters);
     assert!(holds_all(&place, &[(1, 200)]));
     let other = std::fs::read_to_string(&other_path).unwrap();
     assert!(holds_all_of(&other, &[(1, 100), (2, 100), (3, 100)]));
