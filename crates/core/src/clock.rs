@@ -10,6 +10,13 @@ pub(crate) fn wall_ns() -> u64 {
     nanoseconds(ClockId::Realtime)
 }
 
+/// The kernel's clock for the times of files, in nanoseconds since the epoch: wall time as of its last tick. What is changed
+/// from now on gets no earlier time (where the kernel itself gives it; clock_gettime(2), `CLOCK_REALTIME_COARSE`).
+#[inline]
+pub(crate) fn file_ns() -> u64 {
+    nanoseconds(ClockId::RealtimeCoarse)
+}
+
 /// Monotonic time in nanoseconds since an arbitrary point, the same for all processes of a host.
 #[inline]
 pub(crate) fn monotonic_ns() -> u64 {

@@ -159,27 +159,43 @@ pub(crate) fn look_at_itself(path: &Path) -> io::Result<Facts> {
     Ok(Facts::of(&rfs::statx(rfs::CWD, path, flags, ASKED)?))
 }
 
-/// Opens a directory to ask about it.
+/// Opens a directory to ask about it; for reading, where that is allowed.
 pub(crate) fn open_folder(path: &Path) -> io::Result<Descriptor> {
-    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
-    Descriptor::new(
+    let open = |flags| {
         OpenOptions::new()
             .read(true)
-            .custom_flags(flags)
-            .open(path)?,
-    )
+            .custom_flags(flags | libc::O_DIRECTORY | libc::O_CLOEXEC)
+            .open(path)
+    };
+    Descriptor::new(open(0).or_else(|_| open(libc::O_PATH))?)
 }
 
-/// When a name in the directory was made, moved or removed last, in nanoseconds of the wall clock. None: the descriptor is
-/// not that directory. Directories are changed seldom, so asking for their times costs nobody anything.
+/// Whether the times of what is in this directory are those of this host's own kernel, to the nanosecond: not a network's,
+/// a virtual machine's host's, or those of a program in user space. False also where that is not known.
+pub(crate) fn has_own_times(folder: &Descriptor) -> bool {
+    const EXT: u64 = 0xef53;
+    const XFS: u64 = 0x5846_5342;
+    const BTRFS: u64 = 0x9123_683e;
+    const TMPFS: u64 = 0x0102_1994;
+    let Some((fd, _)) = folder.check() else {
+        return false;
+    };
+    rfs::fstatfs(fd).is_ok_and(|facts| matches!(facts.f_type as u64, EXT | XFS | BTRFS | TMPFS))
+}
+
+/// When a name in the directory was made, moved or removed last, or the directory itself was moved, in nanoseconds of the wall
+/// clock. None: the descriptor is not that directory. Directories are changed seldom, so asking for their times costs nobody
+/// anything.
 #[inline]
 pub(crate) fn folder_changed_ns(fd: RawFd, folder: Identity) -> Option<u64> {
-    let fd = sys::borrow(fd)?;
-    let asked = StatxFlags::INO.union(StatxFlags::MTIME);
-    let answer = rfs::statx(fd, c"", AtFlags::EMPTY_PATH, asked).ok()?;
-    let time = &answer.stx_mtime;
-    let changed_ns = u64::try_from(time.tv_sec).ok()? * 1_000_000_000 + u64::from(time.tv_nsec);
-    (Facts::of(&answer).identity == folder).then_some(changed_ns)
+    let answer = rfs::fstat(sys::borrow(fd)?).ok()?;
+    let found = Identity {
+        dev: answer.st_dev,
+        ino: answer.st_ino,
+    };
+    let seconds = u64::try_from(answer.st_ctime).ok()?;
+    let changed_ns = seconds * 1_000_000_000 + answer.st_ctime_nsec as u64;
+    (found == folder).then_some(changed_ns)
 }
 
 /// What a descriptor that was just found to be ours is now.
@@ -210,13 +226,24 @@ pub(crate) fn open_existing(path: &Path) -> io::Result<Descriptor> {
     Descriptor::new(open(true).or_else(|_| open(false))?)
 }
 
-/// Opens a log file for appending, creating it if it is missing. Anything but a regular file is opened without
-/// blocking: a pipe without a reader, or a full one, answers with an error instead of hanging its writer.
-pub(crate) fn open_log(
-    path: &Path,
-    create_mode: Option<u32>,
-    owner: Option<(u32, u32)>,
-) -> io::Result<Descriptor> {
+/// What a new log file is: its permissions, and whose it is; None: as the system has it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Newborn {
+    pub mode: Option<u32>,
+    pub owner: Option<(u32, u32)>,
+}
+
+/// What to do about a log file that is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Make,
+    /// The answer is NotFound.
+    Leave,
+}
+
+/// Opens a log file for appending. Anything but a regular file is opened without blocking: a pipe without a reader, or a full
+/// one, answers with an error instead of hanging its writer.
+pub(crate) fn open_log(path: &Path, newborn: Newborn, missing: Missing) -> io::Result<Descriptor> {
     let facts = look(path).ok();
     if facts.is_some_and(|facts| facts.is_socket)
         && let Some(descriptor) = duplicate(path)
@@ -233,7 +260,7 @@ pub(crate) fn open_log(
         OpenOptions::new()
             .append(true)
             .read(read)
-            .create(!special)
+            .create(missing == Missing::Make && !special)
             .mode(0o666)
             .custom_flags(libc::O_CLOEXEC | extra)
             .open(path)
@@ -244,10 +271,11 @@ pub(crate) fn open_log(
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !special => open(false)?,
         answer => answer?,
     };
-    if (create_mode.is_some() || owner.is_some())
+    let Newborn { mode, owner } = newborn;
+    if (mode.is_some() || owner.is_some())
         && file.metadata().is_ok_and(|m| m.is_file() && m.len() == 0)
     {
-        let _ = create_mode.map(|mode| rfs::fchmod(&file, rfs::Mode::from_bits_truncate(mode)));
+        let _ = mode.map(|mode| rfs::fchmod(&file, rfs::Mode::from_bits_truncate(mode)));
         let _ = owner.map(|(user, group)| {
             rfs::fchown(
                 &file,

@@ -12,6 +12,22 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// Waits until nobody is in the middle of making, moving or removing a name in a directory, which is open for reading: whoever
+/// reads it has to, even if nothing fits (getdents64(2)). False: that cannot be asked of this descriptor.
+pub(crate) fn await_changes(folder: BorrowedFd<'_>) -> bool {
+    let mut nothing = [0_u8; 8];
+    // SAFETY: the kernel writes at most 0 bytes.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_getdents64,
+            folder.as_raw_fd(),
+            nothing.as_mut_ptr(),
+            0,
+        )
+    };
+    answer == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL)
+}
+
 /// What to do with a lock on a byte range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LockKind {

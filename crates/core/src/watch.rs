@@ -2,26 +2,33 @@
 //!
 //! A look at the path costs more than the write: the kernel walks all of it. Who writes one record after the other looks at
 //! the directory alone, whose time of change tells whether any name in it was made, moved or removed since the last look at
-//! the path: a third of the price. That says nothing of directories further up, so the path is looked at once in a
-//! millisecond all the same.
+//! the path, or the directory itself was moved: a third of the price. That says nothing of directories further up, so the path
+//! is looked at once in a millisecond all the same.
 //!
 //! What always holds: only "nothing has changed" is taken from the directory, and only if its time was old enough when the
-//! path was looked at for any later change to give it another one, whatever the grain of the file system's times; everything
-//! else is answered by the path. A path that is a link is always looked at: names beside its target tell nothing here.
+//! path was looked at for any later change to give it another one, whatever the grain of the file system's times: the clock
+//! that gives them had ticked since. A change that was under way then, whose time may be older than its effect, is waited for
+//! before the path is looked at. Everything else is answered by the path. A path that is a link is always looked at: names
+//! beside its target tell nothing here.
 
 use std::io;
+use std::os::fd::RawFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::clock;
 use crate::fds::FdCell;
 use crate::fs::{self, Facts, Identity};
+use crate::sys;
 
 /// How long a look at the path is good for.
 const LOOKED_NS: u64 = 1_000_000;
 /// Records that come less often than this are not worth a look at the directory.
 const BUSY_NS: u64 = 100_000;
-/// So old is a time that no later change gives again: the kernel's clock for files ticks every 10 ms at the longest.
+/// The kernel's clock for files must be so far beyond a time for no later change to give that again: the coarsest grain that is
+/// not seen from the time itself.
+const GRAIN_NS: u64 = 1_000_000;
+/// The same where that clock is not known to be the one that gives the times, or changes under way are not waited for.
 const SETTLED_NS: u64 = 50_000_000;
 /// The same where the file system keeps no fine times: FAT counts in steps of two seconds.
 const COARSELY_SETTLED_NS: u64 = 3_000_000_000;
@@ -29,6 +36,7 @@ const COARSELY_SETTLED_NS: u64 = 3_000_000_000;
 /// One log's path, seen from one process. Used by the holder of the lease alone.
 pub(crate) struct Watch {
     folder: FdCell,
+    is_exact: AtomicBool,
     /// When the directory had changed last as the path was looked at, when that was (monotonic; 0: it does not count), and
     /// which file was there.
     changed_ns: AtomicU64,
@@ -42,6 +50,7 @@ impl Watch {
     pub fn new() -> Watch {
         Watch {
             folder: FdCell::empty(),
+            is_exact: AtomicBool::new(false),
             changed_ns: AtomicU64::new(0),
             looked_ns: AtomicU64::new(0),
             dev: AtomicU64::new(0),
@@ -53,6 +62,8 @@ impl Watch {
     /// Takes over the directory that a forebear has open.
     pub fn inherit(&self, from: &Watch) {
         self.folder.inherit(&from.folder);
+        let is_exact = from.is_exact.load(Ordering::Relaxed);
+        self.is_exact.store(is_exact, Ordering::Relaxed);
     }
 
     /// What `path` leads to at `now_ns`; None: to `known`, as it did a moment ago.
@@ -109,28 +120,40 @@ impl Watch {
         let there = fs::look(path).ok()?;
         let is_open = self.folder.identity() == there.identity && self.folder.check().is_some();
         if !is_open {
-            self.folder.set(fs::open_folder(path).ok()?);
+            let opened = fs::open_folder(path).ok()?;
+            let is_exact = fs::has_own_times(&opened) && is_quiet(opened.raw());
+            self.is_exact.store(is_exact, Ordering::Relaxed);
+            self.folder.set(opened);
         }
+        let is_exact = self.is_exact.load(Ordering::Relaxed);
+        // The clock first: what begins after that gets a later time. What had begun is over before the path is looked at.
+        let now_ns = clock::file_ns();
         let changed_ns = self.folder_changed_ns()?;
-        is_settled(changed_ns, clock::wall_ns()).then_some(changed_ns)
+        let is_settled = now_ns.saturating_sub(changed_ns) > grain_ns(changed_ns, is_exact)
+            && (!is_exact || is_quiet(self.folder.raw()));
+        is_settled.then_some(changed_ns)
     }
 }
 
-/// A time with nothing below the millisecond may be a coarse one.
-fn is_settled(changed_ns: u64, now_ns: u64) -> bool {
-    let needed_ns = match changed_ns % 1_000_000 {
-        0 => COARSELY_SETTLED_NS,
-        _ => SETTLED_NS,
-    };
-    now_ns.saturating_sub(changed_ns) > needed_ns
+/// Whether nobody is in the middle of changing the directory, once whoever was is done.
+fn is_quiet(folder: RawFd) -> bool {
+    sys::borrow(folder).is_some_and(sys::await_changes)
+}
+
+/// How far the clock must be beyond a time. One with nothing below the millisecond may be a coarse one.
+fn grain_ns(changed_ns: u64, is_exact: bool) -> u64 {
+    match (changed_ns % 1_000_000, is_exact) {
+        (0, _) => COARSELY_SETTLED_NS,
+        (_, true) => GRAIN_NS,
+        (_, false) => SETTLED_NS,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::{self as stdfs, File, FileTimes};
+    use std::fs::{self as stdfs, File};
     use std::os::unix::fs::symlink;
-    use std::time::{Duration, SystemTime};
 
     struct Log {
         folder: tempfile::TempDir,
@@ -139,7 +162,7 @@ mod tests {
     }
 
     impl Log {
-        /// A log whose directory has not changed for a minute.
+        /// A log whose directory has not changed for long enough.
         fn new() -> Log {
             let folder = tempfile::tempdir().unwrap();
             stdfs::write(folder.path().join("app.log"), "line\n").unwrap();
@@ -148,15 +171,17 @@ mod tests {
                 watch: Watch::new(),
                 now_ns: 1 << 40,
             };
-            log.settle(SystemTime::now() - Duration::from_secs(60));
+            while !log.is_settled() {
+                std::thread::yield_now();
+            }
             log
         }
 
-        fn settle(&self, when: SystemTime) {
-            let folder = File::open(self.folder.path()).unwrap();
-            folder
-                .set_times(FileTimes::new().set_modified(when))
-                .unwrap();
+        fn is_settled(&self) -> bool {
+            let opened = fs::open_folder(self.folder.path()).unwrap();
+            let changed_ns = fs::folder_changed_ns(opened.raw(), opened.identity()).unwrap();
+            let grain_ns = grain_ns(changed_ns, fs::has_own_times(&opened));
+            clock::file_ns().saturating_sub(changed_ns) > grain_ns
         }
 
         /// Looks `after_ns` later for the file that is `known`.
@@ -201,7 +226,7 @@ mod tests {
     #[test]
     fn every_change_of_the_directory_is_seen_at_once() {
         type Change = fn(&Path);
-        let changes: [Change; 4] = [
+        let changes: [Change; 5] = [
             |path| {
                 stdfs::rename(path, path.with_extension("1")).unwrap();
                 stdfs::write(path, "").unwrap();
@@ -215,6 +240,14 @@ mod tests {
                 std::mem::forget(File::open(path).unwrap());
                 stdfs::remove_file(path).unwrap();
                 stdfs::write(path, "").unwrap();
+            },
+            |path| {
+                let folder = path.parent().unwrap();
+                let moved = folder.with_extension("moved");
+                stdfs::rename(folder, &moved).unwrap();
+                stdfs::create_dir(folder).unwrap();
+                stdfs::write(path, "").unwrap();
+                stdfs::remove_dir_all(moved).unwrap();
             },
             |path| {
                 stdfs::rename(path, path.with_extension("1")).unwrap();
@@ -237,11 +270,31 @@ mod tests {
     #[test]
     fn a_time_is_settled_when_no_later_change_can_repeat_it() {
         const S: u64 = 1_000_000_000;
-        assert!(is_settled(10 * S + 123_456_789, 10 * S + 200_000_000));
-        assert!(!is_settled(10 * S + 123_456_789, 10 * S + 140_000_000));
-        assert!(!is_settled(10 * S, 12 * S), "FAT's next step");
-        assert!(is_settled(10 * S, 14 * S));
-        assert!(!is_settled(10 * S, 9 * S), "a clock that is behind");
+        assert_eq!(grain_ns(10 * S + 123_456_789, true), 1_000_000);
+        assert_eq!(grain_ns(10 * S + 123_456_789, false), 50_000_000);
+        assert_eq!(grain_ns(10 * S, true), 3 * S, "FAT's steps");
+    }
+
+    /// What the kernel's clock for files is used for: once it is beyond the time of a change, the next gives another time,
+    /// however soon it follows.
+    #[test]
+    fn two_changes_with_a_tick_between_them_have_two_times() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = fs::open_folder(folder.path()).unwrap();
+        if !fs::has_own_times(&opened) {
+            return println!("skipped: the directory's times are not the kernel's own");
+        }
+        let changed_ns = || fs::folder_changed_ns(opened.raw(), opened.identity()).unwrap();
+        for number in 0..200 {
+            stdfs::write(folder.path().join(number.to_string()), "").unwrap();
+            let before_ns = changed_ns();
+            while clock::file_ns().saturating_sub(before_ns) <= GRAIN_NS {
+                std::hint::spin_loop();
+            }
+            assert_eq!(changed_ns(), before_ns);
+            stdfs::write(folder.path().join(format!("{number}.new")), "").unwrap();
+            assert!(changed_ns() > before_ns, "change {number}");
+        }
     }
 
     /// A directory that has just changed may change again without another time: it tells nothing.
@@ -249,8 +302,14 @@ mod tests {
     fn a_fresh_change_and_a_link_are_not_trusted() {
         let mut log = Log::new();
         let known = log.identity();
-        log.settle(SystemTime::now() + Duration::from_secs(60));
-        assert!((0..5).all(|_| log.look(10_000, known).is_some()));
+        let is_asked_afresh = |number: u32, log: &mut Log| {
+            stdfs::write(log.folder.path().join(number.to_string()), "").unwrap();
+            let all = (0..5).all(|_| log.look(10_000, known).is_some());
+            // A machine that was busy elsewhere meanwhile makes no fresh change.
+            (!log.is_settled()).then_some(all)
+        };
+        let asked = (0..1000).find_map(|number| is_asked_afresh(number, &mut log));
+        assert_eq!(asked, Some(true));
 
         let path = log.folder.path().join("app.log");
         let elsewhere = tempfile::tempdir().unwrap();
@@ -259,7 +318,9 @@ mod tests {
             .unwrap();
         stdfs::write(elsewhere.path().join("real"), "line\n").unwrap();
         symlink(elsewhere.path().join("real"), &path).unwrap();
-        log.settle(SystemTime::now() - Duration::from_secs(60));
+        while !log.is_settled() {
+            std::thread::yield_now();
+        }
         let known = log.identity();
         assert!((0..5).all(|_| log.look(10_000, known) == Some(known)));
     }

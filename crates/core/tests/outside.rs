@@ -190,7 +190,7 @@ fn a_file_made_at_once_by_whoever_moved_it_is_the_one_that_is_written() {
     let place = Place::new();
     let crew = Crew::start(&place.log(), &place.options());
     let mut rotated = Vec::new();
-    for round in 0..rounds(150) {
+    for round in 0..rounds(600) {
         let to = place.logs.join(format!("moved-{round}"));
         fs::rename(place.log(), &to).unwrap();
         make_as_logrotate_does(&place);

@@ -9,7 +9,7 @@ use super::{Drain, MISSING_NS};
 use crate::files::config::{FLAG_DURABLE, FLAG_WATCH};
 use crate::files::ledger::{self, Run};
 use crate::files::rotate::{self, LIVE_FRAGMENT};
-use crate::fs::{self, Facts, Identity};
+use crate::fs::{self, Facts, Identity, Missing};
 use crate::journal::{self, IntentValues, Phase};
 
 /// What became of a part.
@@ -336,22 +336,17 @@ impl<'a> Drain<'a> {
         }
         let plan = &self.holder.plans[usize::from(file)];
         let known = entry.live.ino.load(Ordering::Relaxed) != 0;
-        if known
-            && !self.opening
-            && fs::look(&plan.path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
-        {
-            let since = &entry.live.missing_since;
-            if since.load(Ordering::Relaxed) == 0 {
-                since.store(self.now_ns, Ordering::Relaxed);
-            }
-            if self.now_ns.saturating_sub(since.load(Ordering::Relaxed)) < MISSING_NS
-                && !self.is_pressed()
-            {
-                return Err(io::Error::from_raw_os_error(libc::ENOENT));
-            }
-        }
-        let config = &plan.config;
-        let opened = fs::open_log(&plan.path, config.create_mode(), config.owner())?;
+        let open = |missing| fs::open_log(&plan.path, plan.config.newborn(), missing);
+        let opened = match known && !self.opening {
+            false => open(Missing::Make)?,
+            // Not made where it is not known to be missing: whoever is moving it would find it in his way.
+            true => match open(Missing::Leave) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_awaited(file) => {
+                    open(Missing::Make)?
+                }
+                found => found?,
+            },
+        };
         self.local.logs.of(file).set(opened);
         let opened = self.local.logs.of(file).check();
         let (fd, facts) = opened.ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))?;
@@ -361,6 +356,15 @@ impl<'a> Drain<'a> {
             return Err(io::Error::from_raw_os_error(libc::ESTALE));
         }
         Ok((fd, facts))
+    }
+
+    /// Whoever has moved the file may still be about to make the next one, and the records can wait.
+    fn is_awaited(&self, file: u16) -> bool {
+        let since = &self.state.file_entry(file).live.missing_since;
+        if since.load(Ordering::Relaxed) == 0 {
+            since.store(self.now_ns, Ordering::Relaxed);
+        }
+        self.now_ns.saturating_sub(since.load(Ordering::Relaxed)) < MISSING_NS && !self.is_pressed()
     }
 
     /// What this process has open may be from before a rotation that another process did, or saw: then the path tells.

@@ -11,6 +11,7 @@ use super::naming::{Scheme, Suffix};
 use super::retention::Retention;
 use super::schedule::Schedule;
 use crate::format::{Encoder, Format};
+use crate::fs::Newborn;
 use crate::layout::FileConfig;
 use crate::options::{Durability, LogOptions, SpoolFull};
 
@@ -113,12 +114,11 @@ impl Config {
             .take(self.preamble_len)
     }
 
-    pub fn create_mode(&self) -> Option<u32> {
-        (self.flags & FLAG_HAS_MODE != 0).then_some(self.create_mode)
-    }
-
-    pub fn owner(&self) -> Option<(u32, u32)> {
-        (self.flags & FLAG_HAS_OWNER != 0).then_some(self.owner)
+    pub fn newborn(&self) -> Newborn {
+        Newborn {
+            mode: (self.flags & FLAG_HAS_MODE != 0).then_some(self.create_mode),
+            owner: (self.flags & FLAG_HAS_OWNER != 0).then_some(self.owner),
+        }
     }
 }
 

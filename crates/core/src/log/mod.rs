@@ -31,6 +31,7 @@ use crate::clock;
 use crate::domain::{Domain, Local, Producer};
 use crate::drain::{self, Afterwards};
 use crate::error::{Error, ErrorKind};
+use crate::fs::{self, Missing, Newborn};
 use crate::layout::HOLDER_SLOT;
 use crate::lease::Word;
 use crate::options::{Durability, LogOptions, OnFull, OpenMode, Severity, SpoolFull};
@@ -288,8 +289,9 @@ impl Log {
             opened
         });
         // Where somebody holds the lease for long, whether the file can be opened is found out all the same.
-        let opened =
-            opened.unwrap_or_else(|| crate::fs::open_log(&self.path, None, None).map(drop));
+        let opened = opened.unwrap_or_else(|| {
+            fs::open_log(&self.path, Newborn::default(), Missing::Make).map(drop)
+        });
         opened.map_err(|error| Error::io("open", &self.path, &error))
     }
 
@@ -833,13 +835,11 @@ impl Log {
         }
         match logs.of(self.file).check() {
             Some(_) => Ok(logs.of(self.file).raw()),
-            None => Err(Error::new(
-                ErrorKind::Busy,
-                format!(
-                    "failed to open `{}`: the lease is held",
-                    self.path.display()
-                ),
-            )),
+            None => {
+                let who = crate::status::describe_holder(&self.domain);
+                let text = format!("failed to open `{}`: {who}", self.path.display());
+                Err(Error::new(ErrorKind::Busy, text))
+            }
         }
     }
 
