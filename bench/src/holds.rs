@@ -3,7 +3,8 @@
 //!
 //! Both are wall time, so both contain what the scheduler takes: with 16 busy processes on few cores a process that is in
 //! the middle of a hold, or of a write, may lose its core. The longest time in which a process that only reads the clock did
-//! not get to read it says how much that is.
+//! not get to read it says how much that is, and so does the longest hold of as many publishers as there are processors, of
+//! which none has to wait for one: the bound that is the code's own.
 
 use std::fs::OpenOptions;
 use std::io::{Seek, Write};
@@ -14,6 +15,7 @@ use logboom::{Log, Outcome, Severity};
 
 use crate::contestants::{options, record_of};
 use crate::crew::{self, Seat, monotonic_ns};
+use crate::machine::processors;
 use crate::place::{Place, Spot};
 use crate::stats::{Rounds, Series};
 
@@ -29,6 +31,8 @@ pub struct Holds {
     pub hold_ns_max: Series,
     /// Holds in a round.
     pub holds: Series,
+    /// The longest hold where each publisher has a processor.
+    pub own_hold_ns_max: Series,
     /// The longest write of [`WRITE_BYTES`] by a process beside the publishers.
     pub write_ns_max: Series,
     /// The longest time for which that process did not run.
@@ -41,18 +45,30 @@ pub fn measure(place: &Place, rounds: usize, time: Duration, shrink: usize) -> R
     for round in Rounds::new(rounds, time) {
         eprintln!("holds: round {}", round + 1);
         let spot = place.spot()?;
-        let each = 80_000 / shrink;
+        let records = PUBLISHERS * 80_000 / shrink;
         let measured = crew::run(PUBLISHERS + 1, 2, |seat| match seat.worker {
             0 => write_beside(&spot, seat),
-            _ => publish(&spot, seat, each),
+            _ => publish(&spot, seat, records / PUBLISHERS),
         })?;
         let status = logboom::status::status(&spot.log())?;
         all.hold_ns_max.push(status.ledger.hold_ns_max as f64);
         all.holds.push(status.ledger.holds as f64);
         all.write_ns_max.push(measured.samples[0][0] as f64);
         all.gap_ns_max.push(measured.samples[0][1] as f64);
+        all.own_hold_ns_max
+            .push(longest_of_its_own(place, records)? as f64);
     }
     Ok(all)
+}
+
+/// The longest hold of as many publishers as there are processors, in nanoseconds.
+fn longest_of_its_own(place: &Place, records: usize) -> Result<u64> {
+    let spot = place.spot()?;
+    let publishers = processors();
+    crew::run(publishers, 0, |seat| {
+        publish(&spot, seat, records / publishers)
+    })?;
+    Ok(logboom::status::status(&spot.log())?.ledger.hold_ns_max)
 }
 
 fn publish(spot: &Spot<'_>, seat: &Seat<'_>, each: usize) -> Result<()> {

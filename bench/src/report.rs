@@ -178,8 +178,8 @@ fn of_holds(holds: &Holds) -> String {
     format!(
         "## Holding the lease\n\n\
          {PUBLISHERS} processes publish as fast as they can; another one writes blocks of 64 KiB to a file beside them and reads the clock \
-         in between. All times are wall times: a process that loses its core in the middle of a hold holds on. The last line shows \
-         how long that takes here, whatever a process does. {} rounds.\n\n{}\n",
+         in between. All times are wall times: a process that loses its core in the middle of a hold holds on. The last two lines show \
+         how long that takes here, whatever a process does, and how long the hold is where none has to wait for a core. {} rounds.\n\n{}\n",
         holds.holds.rounds(),
         table(
             &["in a round", "median", "min .. max"],
@@ -194,6 +194,11 @@ fn of_holds(holds: &Holds) -> String {
                 line(
                     "longest time between two clock reads beside",
                     &holds.gap_ns_max,
+                    ms
+                ),
+                line(
+                    &format!("longest hold of {} publishers alone", processors()),
+                    &holds.own_hold_ns_max,
                     ms
                 ),
             ]
