@@ -242,6 +242,29 @@ mod tests {
         assert_eq!(cases.len(), SHORT.len());
     }
 
+    /// A round that was over before the clock had rotated the log would prove nothing.
+    #[test]
+    fn the_budget_of_a_round_lasts_until_the_clock_has_rotated() {
+        let wish = Wish {
+            full: true,
+            ..Wish::default()
+        };
+        for case in cases(&wish)
+            .iter()
+            .filter(|case| case.scenario.name == "time")
+        {
+            let (bytes_per_s, burst) = case.pace().expect("paced");
+            let threads = u64::from(case.process_count * case.thread_count);
+            let runs = 1 + case.kills.map_or(0, |(_, count)| u64::from(count.min(100)));
+            let head_start = burst * runs * u64::from(case.thread_count);
+            assert!(
+                2 * bytes_per_s * threads + head_start <= case.budget,
+                "{}",
+                case.label()
+            );
+        }
+    }
+
     #[test]
     fn kills_can_be_added_to_any_scenario() {
         let wish = Wish {

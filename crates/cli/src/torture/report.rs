@@ -105,6 +105,7 @@ impl CaseReport {
         let sum = &mut self.outcome;
         sum.findings.add(round.findings);
         sum.handler_errors += round.handler_errors;
+        sum.dropped += round.dropped;
         sum.bytes += round.bytes;
         sum.kills += round.kills;
         sum.holder_kills += round.holder_kills;
@@ -124,6 +125,13 @@ impl CaseReport {
             let missed = kills - holder_kills;
             self.notes.push(format!(
                 "no lease holder was seen at {missed} of {kills} kills: they hit any worker"
+            ));
+        }
+        if self.outcome.dropped > 0 {
+            self.notes.push(format!(
+                "the ledger has {} records that were dropped, since a queue stayed full for longer than on_full_wait: the workers \
+                 write faster than this machine can; with --set on_full_wait=60 they wait for it",
+                self.outcome.dropped
             ));
         }
         if !self.judged {

@@ -254,14 +254,20 @@ impl Case {
                 16 * 1024 / u64::from(self.thread_count),
             ));
         }
-        let by_clock = self.scenario.rotation != Rotation::Size
-            && self.kills.is_none()
-            && self.record_count == 0;
+        let by_clock = match self.scenario.rotation {
+            Rotation::Size => false,
+            Rotation::Time => true,
+            _ => self.kills.is_none(),
+        };
+        let by_clock = by_clock && self.record_count == 0;
         by_clock.then(|| {
-            (
-                self.budget * 1000 / self.duration_ms.max(1) / threads,
-                self.budget / 50 / threads,
-            )
+            let bytes_per_s = self.budget * 1000 / self.duration_ms.max(1) / threads;
+            // Each worker that takes a killed one's place runs ahead anew.
+            let burst = match self.kills {
+                Some(_) => bytes_per_s / 50,
+                None => self.budget / 50 / threads,
+            };
+            (bytes_per_s, burst)
         })
     }
 
