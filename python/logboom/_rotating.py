@@ -7,6 +7,7 @@ does), lets one process of the group run the hooks, and holds everybody's record
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import warnings
@@ -58,8 +59,9 @@ class _Rotating(Scheduled, FileHandler):
             assert self._log is not None
             self._log.rotate(ROTATE_WAIT_MS)
         if not self.delay and self._log is not None:
-            # The library leaves a new, open file behind; asking for its descriptor makes it.
-            self._log.fileno()
+            # The library leaves a new, open file behind; asking for its descriptor makes it, unless somebody else is writing.
+            with contextlib.suppress(TimeoutError):
+                self._log.fileno()
         self._rolled()
 
     def shouldRollover(self, record: LogRecord) -> Any:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import json
 import logging
 import logging.handlers
 import os
+import signal
 import stat
+import subprocess
 import time
 from pathlib import Path
 
@@ -43,6 +46,44 @@ def test_by_size_the_files_are_the_librarys(tmp_path: Path) -> None:
         handler.close()
         trees.append({each.name: each.read_text() for each in [folder / "a.log", *archives(folder / "a.log")]})
     assert trees[0] == trees[1]
+
+
+def test_a_stopped_writer_does_not_make_do_rollover_raise(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    child = os.fork()
+    if child == 0:
+        busy = handlers.RotatingFileHandler(log, maxBytes=0)
+        while True:
+            busy.emit(record("x"))
+    try:
+        wait_until(lambda: log.exists() and log.stat().st_size, "it logs")
+        stop_as_holder(child, log)
+        # It has not opened the file, and cannot: that takes the lease.
+        late = handlers.RotatingFileHandler(log, maxBytes=0)
+        with pytest.raises(TimeoutError, match=f"process {child} holds the drain lease"):
+            late.stream.fileno()
+        late.doRollover()
+        late.emit(record("late"))
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    late.close()
+    assert "late\n" in log.read_text()
+
+
+def stop_as_holder(pid: int, log: Path) -> None:
+    """Stop a process that logs all the time while it holds the drain lease."""
+
+    def is_caught() -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+        said = subprocess.run(["logboom", "status", "--json", log], capture_output=True, check=True, text=True).stdout
+        if (json.loads(said)["holder"] or {}).get("pid") == pid:
+            return True
+        os.kill(pid, signal.SIGCONT)
+        return False
+
+    wait_until(is_caught, "it is stopped as the holder")
 
 
 @pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])

@@ -1,20 +1,21 @@
 //! Errors of the crate `logboom` as Python exceptions.
 //!
-//! An option that cannot be is a `ValueError`. Everything else is an `OSError`: with the system's error number where one was behind it (so that `except
+//! An option that cannot be is a `ValueError`; what could not be had in time, since another process or thread has it, is a
+//! `TimeoutError`. Everything else is an `OSError`, as that is: with the system's error number where one was behind it (so that `except
 //! FileNotFoundError` works as with the standard library's handlers), else with the text alone.
 
 use logboom::{Error, ErrorKind};
 use pyo3::PyErr;
-use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyTimeoutError, PyValueError};
 
 /// The exception for `error`, its text unchanged.
 pub(crate) fn to_python(error: &Error) -> PyErr {
-    if error.kind() == ErrorKind::Invalid {
-        return PyValueError::new_err(error.to_string());
-    }
-    match error.raw_os_error() {
-        Some(number) => PyOSError::new_err((number, error.to_string())),
-        None => PyOSError::new_err(error.to_string()),
+    let text = error.to_string();
+    match (error.kind(), error.raw_os_error()) {
+        (ErrorKind::Invalid, _) => PyValueError::new_err(text),
+        (ErrorKind::Busy, None) => PyTimeoutError::new_err(text),
+        (_, Some(number)) => PyOSError::new_err((number, text)),
+        (_, None) => PyOSError::new_err(text),
     }
 }
 

@@ -13,6 +13,7 @@ use std::ffi::CStr;
 use std::ptr;
 use std::sync::OnceLock;
 
+use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
@@ -42,6 +43,7 @@ struct Words {
     emit: Py<PyAny>,
     format: Py<PyAny>,
     filter: Py<PyAny>,
+    record: Py<PyType>,
     formatter: Py<PyType>,
     formatter_format: Py<PyAny>,
     style: Py<PyType>,
@@ -67,7 +69,7 @@ pub(crate) fn handle_method<'py>(
     let class = |name: &str| -> PyResult<Bound<'py, PyType>> {
         Ok(logging.getattr(name)?.cast_into::<PyType>()?)
     };
-    let (formatter, plain) = (class("Formatter")?, class("Handler")?);
+    let (formatter, plain, record) = (class("Formatter")?, class("Handler")?, class("LogRecord")?);
     let version = py.version_info();
     let words = Words {
         slow,
@@ -77,7 +79,8 @@ pub(crate) fn handle_method<'py>(
         formatter_format: formatter.getattr("format")?.unbind(),
         formatter: formatter.unbind(),
         style: class("PercentStyle")?.unbind(),
-        get_message: class("LogRecord")?.getattr("getMessage")?.unbind(),
+        get_message: record.getattr("getMessage")?.unbind(),
+        record: record.unbind(),
         gives_record: version >= (3, 12),
         logging: logging.unbind(),
     };
@@ -128,30 +131,35 @@ fn handle_quickly(
     record: &Bound<'_, PyAny>,
 ) -> PyResult<bool> {
     let py = handler.py();
-    let quick = handler.getattr(name!(py, "_quick"))?;
-    let Ok(log) = quick.cast_exact::<Log>() else {
+    let own = attributes(handler)?;
+    let quick = own.get_item(name!(py, "_quick"))?;
+    let Some(Ok(log)) = quick.as_ref().map(|quick| quick.cast_exact::<Log>()) else {
         return Ok(false);
     };
-    if !is_plain(words, handler, record)? {
+    let fields = Fields::of(words, record)?;
+    if !is_plain(words, handler, &own, record, &fields)? {
         return Ok(false);
     }
-    let lock = handler.getattr(name!(py, "lock"))?;
-    if lock.is_none() {
+    let Some(lock) = own
+        .get_item(name!(py, "lock"))?
+        .filter(|lock| !lock.is_none())
+    else {
         return Ok(false);
-    }
+    };
     let _held = Held::take(lock)?;
     // Whoever had the lock may have closed or changed the handler.
-    if !handler.getattr(name!(py, "_quick"))?.is(&quick) {
+    let now = own.get_item(name!(py, "_quick"))?;
+    if !now.is_some_and(|now| now.is(log)) {
         return Ok(false);
     }
-    let Some(text) = text_of(words, handler, record)? else {
+    let Some(text) = text_of(words, &own, record, &fields)? else {
         return Ok(false);
     };
     let end = handler.getattr(name!(py, "terminator"))?;
     let Ok(end) = end.cast_exact::<PyString>() else {
         return Ok(false);
     };
-    let number = level(&record.getattr(name!(py, "levelno"))?);
+    let number = level(&fields.get(name!(py, "levelno"))?);
     if publish(log, &text, end, number)? == ROTATION_DUE {
         handler.call_method1(name!(py, "_rotate_after"), (record,))?;
     }
@@ -182,21 +190,25 @@ fn publish(
 fn is_plain(
     words: &Words,
     handler: &Bound<'_, PyAny>,
+    own: &Bound<'_, PyDict>,
     record: &Bound<'_, PyAny>,
+    fields: &Fields<'_>,
 ) -> PyResult<bool> {
     let py = handler.py();
     let (kind, made) = (handler.get_type(), record.get_type());
-    let filters = handler.getattr(name!(py, "filters"))?;
-    Ok(filters.cast::<PyList>().is_ok_and(|list| list.is_empty())
+    let filters = own.get_item(name!(py, "filters"))?;
+    let is_unfiltered =
+        filters.is_some_and(|filters| filters.cast::<PyList>().is_ok_and(|list| list.is_empty()));
+    Ok(is_unfiltered
         && kind.getattr(name!(py, "emit"))?.is(&words.emit)
         && kind.getattr(name!(py, "format"))?.is(&words.format)
         && kind.getattr(name!(py, "filter"))?.is(&words.filter)
         && made
             .getattr(name!(py, "getMessage"))?
             .is(&words.get_message)
-        && is_nothing(record.getattr(name!(py, "exc_info"))?)?
-        && is_nothing(record.getattr(name!(py, "exc_text"))?)?
-        && is_nothing(record.getattr(name!(py, "stack_info"))?)?)
+        && is_nothing(fields.get(name!(py, "exc_info"))?)?
+        && is_nothing(fields.get(name!(py, "exc_text"))?)?
+        && is_nothing(fields.get(name!(py, "stack_info"))?)?)
 }
 
 fn is_nothing(value: Bound<'_, PyAny>) -> PyResult<bool> {
@@ -206,48 +218,25 @@ fn is_nothing(value: Bound<'_, PyAny>) -> PyResult<bool> {
 /// What the handler's formatter makes of the record. None: that is not for us to say.
 fn text_of<'py>(
     words: &Words,
-    handler: &Bound<'py, PyAny>,
+    own: &Bound<'py, PyDict>,
     record: &Bound<'py, PyAny>,
+    fields: &Fields<'py>,
 ) -> PyResult<Option<Bound<'py, PyString>>> {
-    let py = handler.py();
-    let mut formatter = handler.getattr(name!(py, "formatter"))?;
+    let py = record.py();
+    let Some(mut formatter) = own.get_item(name!(py, "formatter"))? else {
+        return Ok(None);
+    };
     if formatter.is_none() {
         let logging = words.logging.bind(py);
         formatter = logging.getattr(name!(py, "_defaultFormatter"))?;
     }
-    let class = words.formatter.bind(py);
-    let format = class.getattr(name!(py, "format"))?;
-    if !formatter.get_type().is(class) || !format.is(&words.formatter_format) {
-        return Ok(None);
-    }
-    // Whatever else was set on the formatter or its style may be a method.
-    let Some(own) = attributes(&formatter, 3)? else {
+    let Some(template) = template_of(words, &formatter)? else {
         return Ok(None);
     };
-    let Some(style) = own.get_item(name!(py, "_style"))? else {
+    let Some(message) = message_of(fields)? else {
         return Ok(None);
     };
-    if !style.get_type().is(&words.style) {
-        return Ok(None);
-    }
-    let Some(style) = attributes(&style, 2)? else {
-        return Ok(None);
-    };
-    let defaults = style.get_item(name!(py, "_defaults"))?;
-    let template = style.get_item(name!(py, "_fmt"))?;
-    let (Some(defaults), Some(template)) = (defaults, template) else {
-        return Ok(None);
-    };
-    let Ok(template) = template.cast_exact::<PyString>() else {
-        return Ok(None);
-    };
-    if !is_nothing(defaults)? {
-        return Ok(None);
-    }
-    let Some(message) = message_of(record)? else {
-        return Ok(None);
-    };
-    record.setattr(name!(py, "message"), &message)?;
+    fields.set(name!(py, "message"), &message)?;
     let wanted = template.to_str()?;
     if wanted == MESSAGE_ALONE {
         return Ok(Some(message));
@@ -255,30 +244,102 @@ fn text_of<'py>(
     if wanted.contains(TIME) {
         let form = formatter.getattr(name!(py, "datefmt"))?;
         let time = formatter.call_method1(name!(py, "formatTime"), (record, form))?;
-        record.setattr(name!(py, "asctime"), time)?;
+        fields.set(name!(py, "asctime"), &time)?;
     }
     let values = record.getattr(name!(py, "__dict__"))?;
-    filled_in(template, &values).map(Some)
+    filled_in(&template, &values).map(Some)
 }
 
-/// What was set on an object, if it is as many things as there always are.
-fn attributes<'py>(
-    object: &Bound<'py, PyAny>,
-    count: usize,
-) -> PyResult<Option<Bound<'py, PyDict>>> {
-    let own = object.getattr(name!(object.py(), "__dict__"))?;
-    let own = own.cast_into_exact::<PyDict>().ok();
-    Ok(own.filter(|own| own.len() == count))
+/// What a formatter of the standard library's puts the record into. None: it is another one, or has more than its template.
+fn template_of<'py>(
+    words: &Words,
+    formatter: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyString>>> {
+    let py = formatter.py();
+    let class = words.formatter.bind(py);
+    let format = class.getattr(name!(py, "format"))?;
+    if !formatter.get_type().is(class) || !format.is(&words.formatter_format) {
+        return Ok(None);
+    }
+    // Whatever else was set on the formatter or its style may be a method.
+    let own = attributes(formatter)?;
+    let Some(style) = own
+        .get_item(name!(py, "_style"))?
+        .filter(|_| own.len() == 3)
+    else {
+        return Ok(None);
+    };
+    if !style.get_type().is(&words.style) {
+        return Ok(None);
+    }
+    let own = attributes(&style)?;
+    let defaults = own.get_item(name!(py, "_defaults"))?;
+    let template = own.get_item(name!(py, "_fmt"))?;
+    let (Some(defaults), Some(template), 2) = (defaults, template, own.len()) else {
+        return Ok(None);
+    };
+    let template = template.cast_into_exact::<PyString>().ok();
+    Ok(template.filter(|_| defaults.is_none()))
+}
+
+/// What was set on an object.
+fn attributes<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+    // SAFETY: a living object; the answer is new, or null with an exception.
+    let own = unsafe {
+        let own = ffi::PyObject_GenericGetDict(object.as_ptr(), ptr::null_mut());
+        Bound::from_owned_ptr_or_err(object.py(), own)?
+    };
+    Ok(own.cast_into_exact::<PyDict>()?)
+}
+
+/// What a record says: asked of its dictionary, which is quicker, unless its class may have something in front of that.
+enum Fields<'py> {
+    Own(Bound<'py, PyDict>),
+    Any(Bound<'py, PyAny>),
+}
+
+impl<'py> Fields<'py> {
+    fn of(words: &Words, record: &Bound<'py, PyAny>) -> PyResult<Fields<'py>> {
+        match record.get_type().is(&words.record) {
+            true => attributes(record).map(Fields::Own),
+            false => Ok(Fields::Any(record.clone())),
+        }
+    }
+
+    fn py(&self) -> Python<'py> {
+        match self {
+            Fields::Own(own) => own.py(),
+            Fields::Any(record) => record.py(),
+        }
+    }
+
+    #[inline]
+    fn get(&self, name: Borrowed<'_, 'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Fields::Own(own) => own
+                .get_item(name)?
+                .ok_or_else(|| PyAttributeError::new_err("a record without that")),
+            Fields::Any(record) => record.getattr(name),
+        }
+    }
+
+    #[inline]
+    fn set(&self, name: Borrowed<'_, 'py, PyString>, value: &Bound<'py, PyAny>) -> PyResult<()> {
+        match self {
+            Fields::Own(own) => own.set_item(name, value),
+            Fields::Any(record) => record.setattr(name, value),
+        }
+    }
 }
 
 /// The message with its arguments, as `LogRecord.getMessage` makes it. None: that is not for us to say.
-fn message_of<'py>(record: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyString>>> {
-    let py = record.py();
-    let message = record.getattr(name!(py, "msg"))?;
+fn message_of<'py>(fields: &Fields<'py>) -> PyResult<Option<Bound<'py, PyString>>> {
+    let py = fields.py();
+    let message = fields.get(name!(py, "msg"))?;
     let Ok(message) = message.cast_into_exact::<PyString>() else {
         return Ok(None);
     };
-    let args = record.getattr(name!(py, "args"))?;
+    let args = fields.get(name!(py, "args"))?;
     let has_some = if let Ok(args) = args.cast_exact::<PyTuple>() {
         !args.is_empty()
     } else if let Ok(args) = args.cast_exact::<PyDict>() {
