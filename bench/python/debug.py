@@ -1,4 +1,5 @@
-"""What debug on demand costs: disabled calls with and without logboom, and records that are only recorded.
+"""What debug on demand costs: disabled calls with and without logboom, and records that are only recorded; and what a
+request's context costs a record that is written.
 
     python debug.py FOLDER [--rounds N] [--shrink N]
 
@@ -35,7 +36,13 @@ RECORDED = {
     "logboom, JSON, recorded only": "the same",
     "logboom, text, recorded only, in a request": "the same, with the request's fields",
 }
-CALLS = {"disabled": 200_000, "recorded": 10_000}
+WRITTEN = {
+    "text, without context": "level DEBUG, `logboom.configure`",
+    "text, with a request's context": "the same, with the request's fields",
+    "JSON, without context": "",
+    "JSON, with a request's context": "",
+}
+CALLS = {"disabled": 200_000, "recorded": 10_000, "written": 10_000}
 BATCHES = 10
 
 
@@ -51,7 +58,8 @@ def set_up(way: str, folder: str) -> None:
     os.chdir(folder)
     recorder = {"level": "debug"} if way in RECORDED else {}
     kind = "json" if "JSON" in way else "text"
-    logboom.configure(files={"main": {"path": "app.log"}}, recorder=recorder, format={"kind": kind})
+    level = "debug" if way in WRITTEN else "info"
+    logboom.configure(level=level, files={"main": {"path": "app.log"}}, recorder=recorder, format={"kind": kind})
     log = _setup._current.log
     if "another component" in way:
         log.add_rule("other", kept=True, for_s=0)
@@ -148,6 +156,7 @@ def main() -> None:
         "version": platform.python_version(),
         "disabled": measure("disabled", DISABLED, folder, args.rounds, args.shrink),
         "recorded": measure("recorded", RECORDED, folder, args.rounds, args.shrink),
+        "written": measure("written", WRITTEN, folder, args.rounds, args.shrink),
     }
     print(json.dumps(figures))
 

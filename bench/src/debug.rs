@@ -1,5 +1,5 @@
 //! What debug on demand costs, measured by `python/debug.py` with the interpreter that was asked for: calls that are disabled,
-//! and records that are only recorded; and how soon a rule counts (`effect`).
+//! and records that are only recorded; what a request's context costs a written record; and how soon a rule counts (`effect`).
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -25,6 +25,8 @@ pub struct Debug {
     pub disabled: Vec<Way>,
     /// Ways to log a record below the level; the first is the standard library's call that is enabled.
     pub recorded: Vec<Way>,
+    /// Ways to write a record, without the context of a request and with it.
+    pub written: Vec<Way>,
     /// How soon a rule counts.
     #[serde(skip)]
     pub effect: Option<Effect>,

@@ -261,8 +261,24 @@ fn of_debug(debug: &Debug) -> Vec<Row> {
                 .unwrap_or(f64::NAN),
         ),
     ];
+    rows.push(of_context(&debug.written));
     rows.extend(debug.effect.iter().map(of_effect));
     rows
+}
+
+/// The worst of the formats counts.
+fn of_context(ways: &[debug::Way]) -> Row {
+    let ratio = |format: &str| {
+        let find = |context| debug::find(ways, &format!("{format}, {context}"));
+        let pair = find("with a request").zip(find("without"));
+        pair.map_or(f64::NAN, |(with, without)| with.ratio(without))
+    };
+    Row::at_most(
+        "Python, a written record with a request's context (worst of text and JSON)",
+        1.25,
+        "the same without",
+        ratio("text").max(ratio("JSON")),
+    )
 }
 
 fn of_effect(effect: &Effect) -> Row {

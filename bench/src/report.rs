@@ -302,7 +302,7 @@ fn of_python_limit(python: &Python) -> Option<String> {
 }
 
 fn of_debug(debug: &Debug) -> String {
-    let tables = [&debug.disabled, &debug.recorded].map(|ways| {
+    let tables = [&debug.disabled, &debug.recorded, &debug.written].map(|ways| {
         let base = ways[0].ns().median();
         let line = |way: &Way| {
             vec![
@@ -324,12 +324,14 @@ fn of_debug(debug: &Debug) -> String {
          CPython {}; `logger.debug` with two arguments; processor time, each round the fastest of ten batches. {} rounds, in \
          turn. Disabled calls:\n\n{}\n\
          While a rule has a condition on requests, calls in requests that it is not about pay the difference to the first line; \
-         no record is built for them. Records below the level, that are kept in the recorder alone:\n\n{}\n{}",
+         no record is built for them. Records below the level, that are kept in the recorder alone:\n\n{}\n{}\
+         Records that are written, without a request's context and with it (id, method, path, client):\n\n{}\n",
         debug.version,
         rounds.unwrap_or(0),
         tables[0],
         tables[1],
-        debug.effect.as_ref().map_or_else(String::new, of_effect)
+        debug.effect.as_ref().map_or_else(String::new, of_effect),
+        tables[2]
     )
 }
 
