@@ -270,6 +270,18 @@ fn evidence_is_kept_only_when_asked_for() {
         directory.starts_with(kept.path()) && directory.join("log/app.log").is_file(),
         "{case:#}"
     );
+
+    let clean = tempfile::tempdir().unwrap();
+    let path = clean.path().to_str().unwrap();
+    let options = ["--scenario", "plain", "--duration", "0.3", "--keep", path];
+    let (case, code) = self::case("faulty.Sound", &options);
+    assert_eq!(code, Some(0), "{case:#}");
+    let directories = std::fs::read_dir(clean.path()).unwrap().flatten();
+    let rounds: Vec<_> = directories
+        .flat_map(|directory| std::fs::read_dir(directory.path()).unwrap().flatten())
+        .filter(|entry| entry.path().is_dir())
+        .collect();
+    assert!(rounds.is_empty(), "{rounds:?}");
 }
 
 fn check_refusal(handler: &str, arguments: &[&str], code: i32, text: &str) {

@@ -152,7 +152,11 @@ impl Bench {
                 kills - report.outcome.kills,
                 progress,
             );
-            let outcome = outcome.inspect_err(|_| self.forget(&directory))?;
+            let outcome = outcome.inspect_err(|_| {
+                if !self.keep {
+                    forget(&directory);
+                }
+            })?;
             let done = self.book(&mut report, outcome, &directory, number);
             if done || report.outcome.kills >= kills {
                 break;
@@ -181,15 +185,9 @@ impl Bench {
         if failed && self.keep {
             report.directory = Some(directory.to_owned());
         } else {
-            self.forget(directory);
+            forget(directory);
         }
         failed
-    }
-
-    fn forget(&self, directory: &Path) {
-        if !self.keep {
-            let _ = std::fs::remove_dir_all(directory);
-        }
     }
 
     fn class(&mut self, case: &Case) -> Result<Class, Failure> {
@@ -204,6 +202,11 @@ impl Bench {
         self.classes.insert(name, class.clone());
         Ok(class)
     }
+}
+
+/// A round fills a quarter of a gigabyte, and there are hundreds of them.
+fn forget(round: &Path) {
+    let _ = std::fs::remove_dir_all(round);
 }
 
 const NATIVE: &str = "logboom::Log";

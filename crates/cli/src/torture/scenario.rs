@@ -206,6 +206,9 @@ pub struct Case {
     pub kills: Option<(Victim, u32)>,
 }
 
+/// So long the budget of a round with kills lasts, if its rotations come by the clock: a second and a half for the first.
+const KILLS_MS: u64 = 3000;
+
 impl Case {
     /// The middle of the sizes as they are drawn (evenly in their logarithm).
     #[must_use]
@@ -254,21 +257,22 @@ impl Case {
                 16 * 1024 / u64::from(self.thread_count),
             ));
         }
-        let by_clock = match self.scenario.rotation {
-            Rotation::Size => false,
-            Rotation::Time => true,
-            _ => self.kills.is_none(),
-        };
-        let by_clock = by_clock && self.record_count == 0;
-        by_clock.then(|| {
-            let bytes_per_s = self.budget * 1000 / self.duration_ms.max(1) / threads;
-            // Each worker that takes a killed one's place runs ahead anew.
-            let burst = match self.kills {
-                Some(_) => bytes_per_s / 50,
-                None => self.budget / 50 / threads,
-            };
-            (bytes_per_s, burst)
-        })
+        if self.record_count > 0 {
+            return None;
+        }
+        let duration_ms = self.duration_ms.max(1);
+        match (self.scenario.rotation, self.kills) {
+            (Rotation::Size, _) | (Rotation::Never, Some(_)) => None,
+            (_, None) => {
+                let bytes_per_s = self.budget * 1000 / duration_ms / threads;
+                Some((bytes_per_s, self.budget / 50 / threads))
+            }
+            // Not slower than has to be, and each worker that takes a killed one's place runs ahead anew.
+            (_, Some(_)) => {
+                let bytes_per_s = self.budget * 1000 / duration_ms.min(KILLS_MS) / threads;
+                Some((bytes_per_s, bytes_per_s / 100))
+            }
+        }
     }
 
     /// The case in a few words.
