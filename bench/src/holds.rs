@@ -55,6 +55,7 @@ pub fn measure(place: &Place, rounds: usize, time: Duration, shrink: usize) -> R
         all.holds.push(status.ledger.holds as f64);
         all.write_ns_max.push(measured.samples[0][0] as f64);
         all.gap_ns_max.push(measured.samples[0][1] as f64);
+        drop(spot);
         all.own_hold_ns_max
             .push(longest_of_its_own(place, records)? as f64);
     }

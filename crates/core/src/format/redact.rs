@@ -25,8 +25,32 @@ pub trait Redact: Send + Sync {
 /// `apiKey` and `APIKEY`.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
-    /// Letters and digits only, in lower case.
-    joined: Vec<Box<[u8]>>,
+    /// Letters and digits only, in lower case, and which of them there are.
+    joined: Vec<(Box<[u8]>, LetterSet)>,
+}
+
+/// A bit for each letter, whatever its case, and for each digit; all other bytes share one.
+type LetterSet = u64;
+
+const LETTER_BITS: [LetterSet; 256] = {
+    let mut bits = [1 << 36; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        match byte as u8 {
+            letter @ (b'a'..=b'z' | b'A'..=b'Z') => {
+                bits[byte] = 1 << (letter.to_ascii_lowercase() - b'a')
+            }
+            digit @ b'0'..=b'9' => bits[byte] = 1 << (26 + digit - b'0'),
+            _ => {}
+        }
+        byte += 1;
+    }
+    bits
+};
+
+fn letter_set(text: &[u8]) -> LetterSet {
+    text.iter()
+        .fold(0, |set, byte| set | LETTER_BITS[usize::from(*byte)])
 }
 
 /// The longest name that is looked for before a value in a text.
@@ -44,7 +68,13 @@ impl Names {
         };
         let mut joined: Vec<_> = names.into_iter().map(letters).collect();
         joined.retain(|name| !name.is_empty());
-        Names { joined }
+        let joined = joined.into_iter().map(|name| {
+            let set = letter_set(&name);
+            (name, set)
+        });
+        Names {
+            joined: joined.collect(),
+        }
     }
 
     /// Whether no name was given.
@@ -60,6 +90,11 @@ impl Names {
     fn matches_bytes(&self, field: &[u8]) -> bool {
         // Only the end of an absurdly long name is looked at.
         let field = &field[field.len().saturating_sub(NAME_BYTES_MAX)..];
+        // Most fields lack a letter of each name, which is seen much sooner than that they lack the word.
+        let lacked = !letter_set(field);
+        if self.joined.iter().all(|(_, set)| set & lacked != 0) {
+            return false;
+        }
         let mut letters = [0u8; NAME_BYTES_MAX];
         let mut starts = 0u128;
         let mut count = 0;
@@ -77,7 +112,7 @@ impl Names {
         }
         self.joined
             .iter()
-            .any(|name| has_words(&letters[..count], starts, name))
+            .any(|(name, _)| has_words(&letters[..count], starts, name))
     }
 
     /// `text` without the values that follow one of the names: `password=x`, `"token": "x"`, `Cookie: a=b; c=d`,
