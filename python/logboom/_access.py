@@ -9,6 +9,7 @@ that is the current one.
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 import traceback
@@ -147,11 +148,7 @@ def described(
     if bytes_sent is not None:
         fields["http.response.body.size"] = bytes_sent
     fields["http.server.request.duration"] = round(duration_s, 6)
-    name, _, version = protocol.partition("/")
-    if name:
-        fields["network.protocol.name"] = cut(name.lower(), TEXT_CHARS_MAX)
-    if version:
-        fields["network.protocol.version"] = cut(version, TEXT_CHARS_MAX)
+    fields.update(_protocol_fields(protocol))
     if query:
         fields["url.query"] = query
     if user_agent:
@@ -161,6 +158,13 @@ def described(
     if unfinished:
         fields["unfinished"] = True
     return message, fields
+
+
+@functools.lru_cache(maxsize=16)
+def _protocol_fields(protocol: str) -> dict[str, str]:
+    name, _, version = protocol.partition("/")
+    fields = {"network.protocol.name": name.lower(), "network.protocol.version": version}
+    return {name: cut(value, TEXT_CHARS_MAX) for name, value in fields.items() if value}
 
 
 def write(

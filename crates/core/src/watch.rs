@@ -23,9 +23,8 @@ use crate::sys;
 
 /// How long a look at the path is good for.
 const LOOKED_NS: u64 = 1_000_000;
-/// Records that come less often than this are not worth a look at the directory: it pays when it takes the place of two of three
-/// looks at the path.
-const BUSY_NS: u64 = 400_000;
+/// Records that come less often than this are not worth a look at the directory: to learn of it takes two looks at paths.
+const BUSY_NS: u64 = 100_000;
 /// The kernel's clock for files must be so far beyond a time for no later change to give that again: the coarsest grain that is
 /// not seen from the time itself.
 const GRAIN_NS: u64 = 1_000_000;

@@ -40,23 +40,25 @@ pub(super) fn write(record: &Record<'_>, budget: &mut Budget<'_>, pairs: &mut im
         short(pairs, budget, names::TEMPLATE, record.template);
     }
     write_request(record, budget, pairs);
-    each_field(record, budget, |name, value, budget| {
+    each_field(record, budget, &[], |name, value, budget| {
         pairs.field(name, value, budget);
     });
     write_origin(record, budget, pairs);
     write_traces(record, budget, pairs);
 }
 
-/// Calls `write` for each field that is to be written, with the name it gets.
+/// Calls `write` for each field that is to be written, but for those with a name in `except`, with the name it gets.
 pub(super) fn each_field(
     record: &Record<'_>,
     budget: &mut Budget<'_>,
+    except: &[&str],
     mut write: impl FnMut(&str, &Value<'_>, &mut Budget<'_>),
 ) {
     for (index, (name, value)) in record.fields.iter().enumerate() {
         if record.fields[..index]
             .iter()
             .any(|(other, _)| other == name)
+            || except.contains(&name.as_ref())
         {
             continue;
         }

@@ -96,11 +96,11 @@ fn push_message(out: &mut Vec<u8>, record: &Record<'_>, budget: &Budget<'_>) {
 
 fn push_fields(out: &mut Vec<u8>, record: &Record<'_>, budget: &mut Budget<'_>) {
     let mut before = scan::DIVIDER;
-    let is_access = record.component.ends_with(".access");
-    each_field(record, budget, |name, value: &Value<'_>, budget| {
-        if is_access && IN_ACCESS_LINE.contains(&name) {
-            return;
-        }
+    let except: &[&str] = match record.component.ends_with(".access") {
+        true => &IN_ACCESS_LINE,
+        false => &[],
+    };
+    each_field(record, budget, except, |name, value: &Value<'_>, budget| {
         out.extend_from_slice(before.as_bytes());
         push_pair(out, name, value, budget);
         before = " ";
