@@ -59,7 +59,7 @@ class _Rotating(Scheduled, FileHandler):
             assert self._log is not None
             self._log.rotate(ROTATE_WAIT_MS)
         if not self.delay and self._log is not None:
-            # The library leaves a new, open file behind; asking for its descriptor makes it, unless somebody is writing.
+            # The library leaves a new, open file behind; asking for its descriptor makes it, unless somebody writes now.
             with contextlib.suppress(TimeoutError):
                 self._log.fileno()
         self._rolled()
