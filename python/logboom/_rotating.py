@@ -59,8 +59,8 @@ class _Rotating(Scheduled, FileHandler):
             assert self._log is not None
             self._log.rotate(ROTATE_WAIT_MS)
         if not self.delay and self._log is not None:
-            # The library leaves a new, open file behind; asking for its descriptor makes it. If somebody else writes just
-            # now, that makes it.
+            # The library leaves a new, open file behind; asking for its descriptor makes it.
+            # Whoever is writing just now, and cannot be waited for, makes it, too.
             with contextlib.suppress(TimeoutError):
                 self._log.fileno()
         self._rolled()
