@@ -214,6 +214,10 @@ class Guide:
         if command.endswith("&"):
             port = self.ports["5000" if command.startswith("flask") else "8000"]
             wait_for(lambda: listens(int(port)), f"`{command}` answers", COMMAND_S_MAX)
+        if asked := re.search(r"^gunicorn .*--workers (\d+)", command):
+            # Gunicorn pauses between them, and one answers before the next is there.
+            (server,) = self.shell.run("echo $!")
+            wait_for(lambda: len(children(int(server))) == int(asked[1]), "all workers", COMMAND_S_MAX)
         return printed
 
     def _reload(self, command: str) -> list[str]:
