@@ -22,7 +22,7 @@ use crate::layout::{
 use crate::options::{LogOptions, Severity};
 use crate::ring::{self, Area, Entry};
 use crate::shm::Shm;
-use crate::state::State;
+use crate::state::{State, Wanted};
 
 const PAGE: usize = 4096;
 
@@ -187,7 +187,7 @@ pub fn claim_text(state: &Path, domain_id: u64) -> String {
 pub fn leave_behind(log: &Path, options: &LogOptions, lines: &[&[u8]]) -> Result<PathBuf, Error> {
     let directory = crate::fs::parent(log);
     let path = crate::place::choose_path(directory, &options.state_dir, None)?;
-    let state = State::create(&path, directory, state::Wanted::of(options))?;
+    let state = State::create(&path, directory, Wanted::of(options))?;
     let entry = state.file_entry(0);
     entry.path.set(log.as_os_str().as_bytes());
     config::store(&entry.config, options);
