@@ -220,8 +220,7 @@ class Logger(glogging.Logger):  # type: ignore[misc]
         if request is None:
             # A request that was refused before it came to the application.
             request = _refused(environ)
-        # The middleware has seen it already, unless it is none of the application's.
-        status = request.status or _status(resp.status)
+        status = _status(resp.status)
         unfinished = bool(request.dying)
         if not _access.wanted(request.path, status, unfinished):
             return

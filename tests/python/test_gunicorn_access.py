@@ -32,6 +32,23 @@ def accesses(server: Server, name: str = "out.txt") -> list[dict[str, Any]]:
     return [record for record in server.records(name) if record["otel.scope.name"] == "gunicorn.access"]
 
 
+RAISING = """
+def app(environ, start_response):
+    start_response("200 OK", [])
+    if environ["PATH_INFO"] == "/late":
+        raise ValueError("behind the status")
+    return [b"ok"]
+"""
+
+
+def test_the_status_is_the_one_that_the_server_answered_with(tmp_path: Path) -> None:
+    """An application that raises behind its `start_response` is answered for by the server."""
+    with serve(tmp_path, RAISING, path="/none") as server:
+        assert server.get("/late")[0] == 500
+    (record,) = [record for record in accesses(server) if record["url.path"] == "/late"]
+    assert record["http.response.status_code"] == 500
+
+
 def test_a_format_of_the_users_own_is_the_text_and_the_fields_stay(tmp_path: Path) -> None:
     form = '%(h)s "%(r)s" %(s)s %(b)s %({x-mine}i)s %({x-own}o)s %(nothing)s'
     with serve(tmp_path, HELLO, "--access-logformat", form, path="/none") as server:
