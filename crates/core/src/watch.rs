@@ -129,9 +129,9 @@ impl Watch {
         // The clock first: what begins after that gets a later time. What had begun is over before the path is looked at.
         let now_ns = clock::file_ns();
         let changed_ns = self.folder_changed_ns()?;
-        let is_settled = now_ns.saturating_sub(changed_ns) > grain_ns(changed_ns, is_exact)
-            && (!is_exact || is_quiet(self.folder.raw()));
-        is_settled.then_some(changed_ns)
+        let tells =
+            is_settled(changed_ns, now_ns, is_exact) && (!is_exact || is_quiet(self.folder.raw()));
+        tells.then_some(changed_ns)
     }
 }
 
@@ -140,13 +140,14 @@ fn is_quiet(folder: RawFd) -> bool {
     sys::borrow(folder).is_some_and(sys::await_changes)
 }
 
-/// How far the clock must be beyond a time. One with nothing below the millisecond may be a coarse one.
-fn grain_ns(changed_ns: u64, is_exact: bool) -> u64 {
-    match (changed_ns % 1_000_000, is_exact) {
+/// Whether the clock is far enough beyond a time. One with nothing below the millisecond may be a coarse one.
+fn is_settled(changed_ns: u64, now_ns: u64, is_exact: bool) -> bool {
+    let needed_ns = match (changed_ns % 1_000_000, is_exact) {
         (0, _) => COARSELY_SETTLED_NS,
         (_, true) => GRAIN_NS,
         (_, false) => SETTLED_NS,
-    }
+    };
+    now_ns.saturating_sub(changed_ns) > needed_ns
 }
 
 #[cfg(test)]
@@ -180,8 +181,7 @@ mod tests {
         fn is_settled(&self) -> bool {
             let opened = fs::open_folder(self.folder.path()).unwrap();
             let changed_ns = fs::folder_changed_ns(opened.raw(), opened.identity()).unwrap();
-            let grain_ns = grain_ns(changed_ns, fs::has_own_times(&opened));
-            clock::file_ns().saturating_sub(changed_ns) > grain_ns
+            is_settled(changed_ns, clock::file_ns(), fs::has_own_times(&opened))
         }
 
         /// Looks `after_ns` later for the file that is `known`.
@@ -270,9 +270,19 @@ mod tests {
     #[test]
     fn a_time_is_settled_when_no_later_change_can_repeat_it() {
         const S: u64 = 1_000_000_000;
-        assert_eq!(grain_ns(10 * S + 123_456_789, true), 1_000_000);
-        assert_eq!(grain_ns(10 * S + 123_456_789, false), 50_000_000);
-        assert_eq!(grain_ns(10 * S, true), 3 * S, "FAT's steps");
+        let at = 10 * S + 123_456_789;
+        assert!(is_settled(at, 10 * S + 200_000_000, false));
+        assert!(!is_settled(at, 10 * S + 140_000_000, false));
+        assert!(is_settled(at, at + 1_000_001, true));
+        assert!(!is_settled(at, at + 1_000_000, true));
+        for is_exact in [false, true] {
+            assert!(!is_settled(10 * S, 12 * S, is_exact), "FAT's next step");
+            assert!(is_settled(10 * S, 14 * S, is_exact));
+            assert!(
+                !is_settled(10 * S, 9 * S, is_exact),
+                "a clock that is behind"
+            );
+        }
     }
 
     /// What the kernel's clock for files is used for: once it is beyond the time of a change, the next gives another time,

@@ -246,8 +246,7 @@ fn text_of<'py>(
         let time = formatter.call_method1(name!(py, "formatTime"), (record, form))?;
         fields.set(name!(py, "asctime"), &time)?;
     }
-    let values = record.getattr(name!(py, "__dict__"))?;
-    filled_in(&template, &values).map(Some)
+    filled_in(&template, &fields.all()?).map(Some)
 }
 
 /// What a formatter of the standard library's puts the record into. None: it is another one, or has more than its template.
@@ -320,6 +319,14 @@ impl<'py> Fields<'py> {
                 .get_item(name)?
                 .ok_or_else(|| PyAttributeError::new_err("a record without that")),
             Fields::Any(record) => record.getattr(name),
+        }
+    }
+
+    /// All of them, as a mapping.
+    fn all(&self) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Fields::Own(own) => Ok(own.as_any().clone()),
+            Fields::Any(record) => record.getattr(name!(record.py(), "__dict__")),
         }
     }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use logboom::DropReason;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -55,7 +56,7 @@ pub struct Outcome {
     pub findings: Findings,
     /// What the workers' accounts say, summed up.
     pub handler_errors: u64,
-    /// Records that logboom's own ledger says were dropped; 0 for other handlers.
+    /// Records that logboom's own ledger says were dropped by the policy of a full queue; 0 for other handlers.
     pub dropped: u64,
     /// Bytes of the acknowledged records.
     pub bytes: u64,
@@ -391,8 +392,8 @@ impl Round<'_> {
         self.outcome.findings =
             evaluate::evaluate(log, &expected).or_failed("evaluate", directory.display())?;
         self.outcome.handler_errors = self.past.errors;
-        self.outcome.dropped =
-            logboom::status::status(log).map_or(0, |status| status.ledger.dropped.iter().sum());
+        self.outcome.dropped = logboom::status::status(log)
+            .map_or(0, |status| status.ledger.dropped[DropReason::Full as usize]);
         self.outcome.bytes = self.past.bytes;
         self.outcome.kills = self.chaos.kills;
         self.outcome.holder_kills = self.chaos.holder_kills;

@@ -337,15 +337,21 @@ impl<'a> Drain<'a> {
         let plan = &self.holder.plans[usize::from(file)];
         let known = entry.live.ino.load(Ordering::Relaxed) != 0;
         let open = |missing| fs::open_log(&plan.path, plan.config.newborn(), missing);
-        let opened = match known && !self.opening {
-            false => open(Missing::Make)?,
-            // Not made where it is not known to be missing: whoever is moving it would find it in his way.
-            true => match open(Missing::Leave) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_awaited(file) => {
-                    open(Missing::Make)?
-                }
-                found => found?,
-            },
+        // Not made where it is not known to be missing: whoever is moving it would find it in his way.
+        let may_be_awaited = known && !self.opening;
+        let opened = match open(if may_be_awaited {
+            Missing::Leave
+        } else {
+            Missing::Make
+        }) {
+            Err(error)
+                if may_be_awaited
+                    && error.kind() == io::ErrorKind::NotFound
+                    && !self.is_awaited(file) =>
+            {
+                open(Missing::Make)?
+            }
+            found => found?,
         };
         self.local.logs.of(file).set(opened);
         let opened = self.local.logs.of(file).check();
