@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import queue
 import re
@@ -210,6 +211,8 @@ class Guide:
     def _run(self, command: str) -> list[str]:
         if command.startswith("kill -HUP"):
             return self._reload(command)
+        if command.startswith("kill -KILL $(cat rsyslog.pid)"):
+            wait_for(self._all_is_delivered, "all workers have logged, and nothing waits", COMMAND_S_MAX)
         printed = self.shell.run(command)
         if command.endswith("&"):
             port = self.ports["5000" if command.startswith("flask") else "8000"]
@@ -219,6 +222,13 @@ class Guide:
             (server,) = self.shell.run("echo $!")
             wait_for(lambda: len(children(int(server))) == int(asked[1]), "all workers", COMMAND_S_MAX)
         return printed
+
+    def _all_is_delivered(self) -> bool:
+        """A person looks at the records before the server is killed; by then it has confirmed them, too."""
+        status = json.loads("".join(self.shell.run("logboom status --json")))
+        (server,) = self.shell.run("echo $!")
+        silent = set(children(int(server))) - {each["pid"] for each in status["workers"] if each["published"]}
+        return not silent and all(each["waiting"] == 0 for each in status["destinations"])
 
     def _reload(self, command: str) -> list[str]:
         """A person takes longer to type the next command than the workers need to be replaced."""
