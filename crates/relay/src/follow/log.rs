@@ -293,9 +293,13 @@ impl Log {
                 self.count_unknown(&next);
                 continue;
             }
-            let Some(content) = self.open_member(&next)? else {
+            let Some(mut content) = self.open_member(&next)? else {
                 return Ok(false);
             };
+            // A file that was deleted since may have left its inode, and its name, to another.
+            if !self.begins_as_listed(&next, &mut content)? {
+                return Ok(false);
+            }
             self.unread.remove(0);
             self.enter(&next, content, 0, Tail::default(), options)?;
             return Ok(true);
@@ -357,20 +361,8 @@ impl Log {
 
     /// Remembers what comes behind `next`, and counts what was to come and is gone.
     fn note_unread(&mut self, members: &[Member], next: &Member) -> io::Result<()> {
-        let gone: Vec<Member> = std::mem::take(&mut self.unread);
-        let known: HashSet<FileId> = members.iter().map(|member| member.id).collect();
-        for before in gone.iter().filter(|before| !known.contains(&before.id)) {
-            let head = self.heads.get(&before.id).cloned().unwrap_or_default();
-            let mut is_packed = false;
-            for member in members
-                .iter()
-                .filter(|member| member.packing != Packing::Plain)
-            {
-                if let Some(mut content) = self.open_member(member)? {
-                    is_packed |= !head.is_empty() && content.bytes_at(0, head.len())? == head;
-                }
-            }
-            if !is_packed {
+        for before in std::mem::take(&mut self.unread) {
+            if !self.is_there(&before, members)? {
                 self.damage.files_missed += 1;
                 self.damage.bytes_missed += before.bytes;
             }
@@ -380,17 +372,39 @@ impl Log {
             .position(|member| member.id == next.id)
             .map_or(members.len(), |at| at + 1);
         self.unread = members[behind..].to_vec();
-        self.heads.retain(|id, _| known.contains(id));
+        let known: HashSet<FileId> = members.iter().map(|member| member.id).collect();
         self.passed.retain(|id| known.contains(id));
+        self.heads.clear();
         for member in &self.unread {
-            if !self.heads.contains_key(&member.id)
-                && let Some(mut content) = self.open_member(member)?
-            {
+            if let Some(mut content) = self.open_member(member)? {
                 self.heads
                     .insert(member.id, content.bytes_at(0, HEAD_BYTES)?);
             }
         }
         Ok(())
+    }
+
+    /// Whether a file that was listed is one of these: the same one, packed, or a copy of it.
+    fn is_there(&self, before: &Member, members: &[Member]) -> io::Result<bool> {
+        let has_begun = self
+            .heads
+            .get(&before.id)
+            .is_some_and(|head| !head.is_empty());
+        for member in members {
+            if (has_begun || member.id == before.id)
+                && let Some(mut content) = self.open_member(member)?
+                && self.begins_as_listed(before, &mut content)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether it begins as that file did when it was listed.
+    fn begins_as_listed(&self, member: &Member, content: &mut Content) -> io::Result<bool> {
+        let head = self.heads.get(&member.id).map_or(&[][..], Vec::as_slice);
+        Ok(content.bytes_at(0, head.len())? == head)
     }
 
     /// Closes files that were rotated away, are settled, and to which nobody appends any more. The newest stays: behind it comes
