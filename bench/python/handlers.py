@@ -1,8 +1,8 @@
 """Measures handlers of Python's `logging`: `handlers.py DIRECTORY` prints the figures as JSON.
 
 Every handler is measured in each round, so that a change of the machine's speed meets all of them. A measurement forks
-its processes; each makes its own handler, warms it up, waits for the others, and logs a message with two arguments and
-the default format. Rates and times of calls come from runs of their own, so that reading the clock does not spoil the
+its processes; each makes its own handler, warms it up, waits for the others, and logs a message with two arguments, in the
+default format where nothing else is said. Rates and times of calls come from runs of their own, so that reading the clock does not spoil the
 rate. The clock of a rate stops when the records are in the file; lines of the file are counted.
 Progress goes to stderr.
 """
@@ -37,8 +37,9 @@ SIZE = {"maxBytes": 1 << 40, "backupCount": 3}
 WARM_RECORDS = 500
 PLAIN = "logging.FileHandler"
 QUEUE = "logging.handlers.QueueHandler + QueueListener"
-# What `logging` itself takes for a record, before any handler does anything: no handler is faster than this.
+# What `logging` itself takes for a record, before any handler does anything.
 NOTHING = "logging.NullHandler"
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 HANDLERS: dict[str, Callable[[str], logging.Handler]] = {
     PLAIN: logging.FileHandler,
@@ -53,6 +54,13 @@ HANDLERS: dict[str, Callable[[str], logging.Handler]] = {
     QUEUE: logging.FileHandler,
     NOTHING: lambda path: logging.NullHandler(),
 }
+# What else is set up, by what stands behind the name of the handler; measured with one process.
+SETUPS: dict[str, Callable[[logging.Logger, logging.Handler], None]] = {
+    "": lambda logger, handler: None,
+    "with time, level and name": lambda logger, handler: handler.setFormatter(logging.Formatter(FORMAT)),
+    "with a filter": lambda logger, handler: logger.addFilter(lambda record: True),
+}
+BOTH = (PLAIN, "logboom.handlers.FileHandler")
 # Records of each process in a round; the slow ones log fewer.
 RECORDS = {1: 16_000, 4: 8_000}
 SLOW = {"concurrent_log_handler.ConcurrentRotatingFileHandler": 4, QUEUE: 2}
@@ -63,6 +71,7 @@ class Cell:
 
     def __init__(self, name: str, processes: int, shrink: int) -> None:
         self.name = name
+        self.handler, _, self.setup = name.partition(", ")
         self.processes = processes
         self.each = RECORDS[processes] // SLOW.get(name, 1) // shrink
         self.rates: list[float] = []
@@ -137,8 +146,9 @@ class Crew:
         logger.setLevel(logging.INFO)
         logger.propagate = False
         if self.cell.name != QUEUE:
-            handler = HANDLERS[self.cell.name](self.path)
+            handler = HANDLERS[self.cell.handler](self.path)
             logger.addHandler(handler)
+            SETUPS[self.cell.setup](logger, handler)
             return logger, handler.flush
         if self.queue:
             logger.addHandler(logging.handlers.QueueHandler(self.queue))
@@ -182,6 +192,7 @@ def main() -> None:
     parser.add_argument("--shrink", type=int, default=1, help="divides the numbers of records")
     args = parser.parse_args()
     cells = [Cell(name, processes, args.shrink) for processes in RECORDS for name in HANDLERS]
+    cells += [Cell(f"{name}, {setup}", 1, args.shrink) for setup in SETUPS if setup for name in BOTH]
     begun = time.monotonic()
     for number in range(args.rounds):
         spent = time.monotonic() - begun

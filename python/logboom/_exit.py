@@ -18,6 +18,7 @@ WAIT_S_MAX = 1.0
 _LOOK_EVERY_S = 0.001
 
 _native: dict[tuple[type, str], tuple[Any, Any]] = {}
+_has_begun = False
 
 
 def remember(owner: type, name: str, native: Any, plain: Any) -> None:
@@ -25,7 +26,14 @@ def remember(owner: type, name: str, native: Any, plain: Any) -> None:
     _native[owner, name] = (native, plain)
 
 
+def has_begun() -> bool:
+    """Native methods were put back: from now on, no other one may be put in place."""
+    return _has_begun
+
+
 def _put_back() -> None:
+    global _has_begun
+    _has_begun = True
     for (owner, name), (native, plain) in _native.items():
         if vars(owner).get(name) is native:
             setattr(owner, name, plain)

@@ -24,8 +24,9 @@ from logging import LogRecord
 from logging import StreamHandler as _StdStreamHandler
 from typing import TYPE_CHECKING, Any
 
-from . import _exit, _hooks
+from . import _exit, _hooks, _logger
 from ._codec import Codec
+from ._logger import is_standard
 from ._native import Log, escape, handle_method
 from ._options import OptionArgs, Options
 from ._stream import Stream
@@ -192,7 +193,9 @@ class FileHandler(_StdFileHandler):
         in_use = stream is self.stream and not stream.closed
         if in_use and codec.direct and not self._asks and not self.logboom_options.escape:
             self._publish = log.publish
-            self._quick = log if self._is_plain() else None
+            if self._is_plain():
+                self._quick = log
+                _logger.use("handlers")
         self._settled = True
 
     def _is_plain(self) -> bool:
@@ -300,17 +303,11 @@ def _handle(handler: FileHandler, record: LogRecord) -> Any:
     return super(FileHandler, handler).handle(record)
 
 
-def _is_standard(function: Any) -> bool:
-    """Whether it is the standard library's own, and not what some package has put in its place."""
-    code = getattr(function, "__code__", None)
-    return getattr(code, "co_filename", None) == logging.Logger.info.__code__.co_filename
-
-
 _Style: Any = logging.PercentStyle
 # Whether all that the shortest way takes the place of is what it was written against.
 _STANDARD = all(
     map(
-        _is_standard,
+        is_standard,
         (
             *(_StdHandler.handle, _StdHandler.format, _StdHandler.filter, _StdHandler.acquire, _StdHandler.release),
             *(logging.Formatter.format, logging.Formatter.usesTime, logging.Formatter.formatMessage),

@@ -6,7 +6,7 @@ later is the application's and is neither changed at the next configuration nor 
 With the recorder on, records below the level have to be made as well. Then the loggers are opened down to the level of
 the recorder, and `logging.Logger.callHandlers` is replaced by one that gives such a record to our handler, for the
 recorder, and to no other handler: the application's console must not be flooded. `Logger._log` is replaced by a native
-method, which records what is plain without making a `LogRecord` of it (`_native.recording_method`).
+method, which records what is plain without making a `LogRecord` of it (`_logger`).
 `Logger.isEnabledFor` and `getEffectiveLevel` then answer with the recorder's level.
 """
 
@@ -15,21 +15,18 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from . import _exit, context
-from ._native import Recording, recording_method
+from . import _logger, context
+from ._logger import RECORDING
+from ._native import Recording
 from ._stream_handler import Handler
 
 # Beside a logger's answers to `isEnabledFor`, which `setLevel` on any logger makes it forget: the level from which on
-# its records are written, who records those below it without a `LogRecord`, and what `_rules` keeps there.
+# its records are written.
 _KEY: Any = "logboom"
-_RECORDING: Any = "logboom.recording"
-RULES: Any = "logboom.rules"
 
 # Whose levels are in force; one set at a time, since loggers are the process's.
 _active: Levels | None = None
 _replaced: Any = None
-_log: Any = None
-_log_before: Any = None
 
 
 class Levels:
@@ -97,8 +94,8 @@ def _call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
         if record.levelno < written_from:
             handler = _handler_of(self)
             if handler is not None:
-                if _RECORDING not in cache:
-                    cache[_RECORDING] = _recording(self, handler, written_from)
+                if RECORDING not in cache:
+                    cache[RECORDING] = _recording(self, handler, written_from)
                 _keep(handler, record)
             return
     _replaced(self, record)
@@ -135,22 +132,16 @@ def _recording(logger: logging.Logger, handler: Handler, below: int) -> Any:
 
 
 def _sort() -> None:
-    global _replaced, _log, _log_before
+    global _replaced
     if _replaced is None:
         _replaced = logging.Logger.callHandlers
         logging.Logger.callHandlers = _call_handlers  # type: ignore[method-assign]
-    if _log_before is None and getattr(logging.Logger._log, "__module__", None) == "logging":
-        _log_before = logging.Logger._log
-        _log = _log or recording_method(logging.Logger, _log_before, _RECORDING, RULES)
-        logging.Logger._log = _log  # type: ignore[method-assign]
-        _exit.remember(logging.Logger, "_log", _log, _log_before)
+    _logger.use("recorder")
 
 
 def _stop_sorting() -> None:
-    global _replaced, _log_before
-    if _log_before is not None and logging.Logger._log is _log:
-        logging.Logger._log = _log_before  # type: ignore[method-assign]
-        _log_before = None
+    global _replaced
+    _logger.leave("recorder")
     # If somebody has replaced it on top of ours, ours stays below and passes everything on.
     if _replaced is not None and logging.Logger.callHandlers is _call_handlers:
         logging.Logger.callHandlers = _replaced  # type: ignore[method-assign]

@@ -20,11 +20,11 @@ __all__ = [
     "handle_method",
     "keep_destination",
     "load_config",
+    "log_method",
     "note_signal",
     "publish_brief",
     "read_conditions",
     "read_seconds",
-    "recording_method",
     "severity_of",
     "signal_arrival",
     "threads_inside",
@@ -265,7 +265,7 @@ def escape(text: str, continuation: bool) -> str:
 
 @final
 class Recording:
-    """Where the records of one logger go that are below its level: for the cache of that logger, see `recording_method`.
+    """Where the records of one logger go that are below its level: for the cache of that logger, see `log_method`.
 
     `log` and `encoder` are those of the main file, `json` makes a JSON object where its line is none; records from the
     level `below` on are none of its business. `handler` is whose filters and formatter would be asked, `current` and
@@ -299,11 +299,15 @@ def publish_brief(
     level's name. An exception means that nothing is published.
     """
 
-def recording_method(logger: type, original: Callable[..., None], key: str, rules_key: str) -> Any:
-    """`_log` for the class `logger`: what a `Recording` under `key` in a logger's cache takes makes no `LogRecord`.
+def log_method(logger: type, original: Callable[..., None], key: str, rules_key: str, is_standard: bool) -> Any:
+    """`_log` for the class `logger`: where nobody would see a `LogRecord`, none is made.
 
-    Everything else goes to `original`; also where the cache has not the token of the rules in force under `rules_key`.
-    The first call of this function counts.
+    What a `Recording` under `key` in a logger's cache takes is recorded, unless the cache has not the token of the rules in
+    force under `rules_key`. What is written by one handler alone, the one of `handle_method`, is published, if `is_standard`:
+    the methods of the class that make and pass on a record are the library's at the first call of this function; they are
+    still, and neither replaced in the logger nor in its class; no filters; the record factory is `LogRecord`; the clock is
+    the module `time`'s; and the template asks for nothing that needs a `LogRecord`. Everything else goes to `original`. The
+    first call of this function counts.
     """
 
 def handle_method(handler: type, slow: Callable[[Any, Any], Any]) -> Any:

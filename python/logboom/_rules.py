@@ -19,7 +19,8 @@ from time import monotonic, time
 from typing import Any
 
 from . import _exit, context
-from ._levels import RULES, Levels
+from ._levels import Levels
+from ._logger import RULES
 from ._native import gate_follow, gate_method, read_conditions
 from ._stream_handler import Handler
 

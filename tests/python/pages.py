@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from seen import free_port, serving
+from seen import free_port, serving, whole_lines
 
 ROOT = Path(__file__).parents[2]
 PORT = "8000"
@@ -108,7 +108,7 @@ class Page:
         path = self.folder / name
         if not path.exists():
             return []
-        return [json.loads(line) for line in path.read_text().split("\n") if line]
+        return [json.loads(line) for line in whole_lines(path)]
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -125,7 +125,12 @@ def reported(path: Path) -> list[Record]:
     """What a server has reported so far."""
     if not path.exists():
         return []
-    return [Record(**json.loads(line)) for line in path.read_text().splitlines()]
+    return [Record(**json.loads(line)) for line in whole_lines(path)]
+
+
+def whole_lines(path: Path) -> list[str]:
+    """The lines of a file that may be growing, without a last one that is not whole yet."""
+    return path.read_text().split("\n")[:-1]
 
 
 def wait_for(path: Path, count: int, name: str = "logboom.access", seconds: float = 15) -> list[Record]:

@@ -13,11 +13,12 @@ use std::ffi::CStr;
 use std::ptr;
 use std::sync::OnceLock;
 
-use pyo3::exceptions::PyAttributeError;
+use pyo3::exceptions::{PyAttributeError, PyException};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyFloat, PyList, PyString, PyTuple, PyType};
 
+use crate::asctime;
 use crate::inside::Inside;
 use crate::log::{Log, level};
 use crate::method::{self, Quick};
@@ -37,7 +38,7 @@ thread_local! {
 }
 
 /// The standard library's own: what is something else was replaced, and has to be asked.
-struct Words {
+pub(crate) struct Words {
     slow: Py<PyAny>,
     logging: Py<PyModule>,
     emit: Py<PyAny>,
@@ -46,6 +47,7 @@ struct Words {
     record: Py<PyType>,
     formatter: Py<PyType>,
     formatter_format: Py<PyAny>,
+    asctime: asctime::Standard,
     style: Py<PyType>,
     get_message: Py<PyAny>,
     /// From CPython 3.12 on, `handle` gives the record back.
@@ -53,6 +55,8 @@ struct Words {
 }
 
 static WORDS: OnceLock<Words> = OnceLock::new();
+/// Our `handle`.
+static METHOD: OnceLock<Py<PyAny>> = OnceLock::new();
 
 const NAME: &CStr = c"handle";
 const DOC: &CStr = c"handle($self, record)\n--\n\nAs in the standard library; a plain record is formatted and published natively.";
@@ -77,6 +81,7 @@ pub(crate) fn handle_method<'py>(
         format: plain.getattr("format")?.unbind(),
         filter: plain.getattr("filter")?.unbind(),
         formatter_format: formatter.getattr("format")?.unbind(),
+        asctime: asctime::Standard::new(&formatter)?,
         formatter: formatter.unbind(),
         style: class("PercentStyle")?.unbind(),
         get_message: record.getattr("getMessage")?.unbind(),
@@ -86,7 +91,9 @@ pub(crate) fn handle_method<'py>(
     };
     let _ = WORDS.set(words);
     // SAFETY: the function takes any arguments.
-    unsafe { method::define(handler, NAME, DOC, handle) }
+    let method = unsafe { method::define(handler, NAME, DOC, handle)? };
+    let _ = METHOD.set(method.clone().unbind());
+    Ok(method)
 }
 
 /// `handle(self, record)`.
@@ -125,45 +132,119 @@ unsafe extern "C" fn handle(
 }
 
 /// Publishes the record. False, or an exception: it is not published.
-fn handle_quickly(
-    words: &Words,
-    handler: &Bound<'_, PyAny>,
-    record: &Bound<'_, PyAny>,
+fn handle_quickly<'py>(
+    words: &'static Words,
+    handler: &Bound<'py, PyAny>,
+    record: &Bound<'py, PyAny>,
 ) -> PyResult<bool> {
     let py = handler.py();
-    let own = attributes(handler)?;
-    let quick = own.get_item(name!(py, "_quick"))?;
-    let Some(Ok(log)) = quick.as_ref().map(|quick| quick.cast_exact::<Log>()) else {
+    let Some(target) = Target::of(handler)? else {
         return Ok(false);
     };
     let fields = Fields::of(words, record)?;
-    if !is_plain(words, handler, &own, record, &fields)? {
+    if !is_plain(words, record, &fields)? {
         return Ok(false);
     }
-    let Some(lock) = own
-        .get_item(name!(py, "lock"))?
-        .filter(|lock| !lock.is_none())
-    else {
-        return Ok(false);
-    };
-    let _held = Held::take(lock)?;
-    // Whoever had the lock may have closed or changed the handler.
-    let now = own.get_item(name!(py, "_quick"))?;
-    if !now.is_some_and(|now| now.is(log)) {
-        return Ok(false);
-    }
-    let Some(text) = text_of(words, &own, record, &fields)? else {
-        return Ok(false);
-    };
-    let end = handler.getattr(name!(py, "terminator"))?;
-    let Ok(end) = end.cast_exact::<PyString>() else {
-        return Ok(false);
-    };
     let number = level(&fields.get(name!(py, "levelno"))?);
-    if publish(log, &text, end, number)? == ROTATION_DUE {
-        handler.call_method1(name!(py, "_rotate_after"), (record,))?;
+    let text = |form: &Form<'py>| text_of(form, record, &fields);
+    target.publish(number, text, || Ok(record.clone()))
+}
+
+/// A handler of which nothing but the standard library's own code would see a record, and the log that it writes.
+pub(crate) struct Target<'py> {
+    words: &'static Words,
+    handler: Bound<'py, PyAny>,
+    own: Bound<'py, PyDict>,
+    log: Bound<'py, Log>,
+}
+
+impl<'py> Target<'py> {
+    /// None: it is not such a handler, or not now.
+    pub fn of(handler: &Bound<'py, PyAny>) -> PyResult<Option<Target<'py>>> {
+        let (Some(words), py) = (WORDS.get(), handler.py()) else {
+            return Ok(None);
+        };
+        let own = attributes(handler)?;
+        let Some(quick) = own.get_item(name!(py, "_quick"))? else {
+            return Ok(None);
+        };
+        let Ok(log) = quick.cast_into_exact::<Log>() else {
+            return Ok(None);
+        };
+        let filters = own.get_item(name!(py, "filters"))?;
+        let kind = handler.get_type();
+        let is_plain = filters.is_some_and(|filters| is_empty_list(&filters))
+            && kind.getattr(name!(py, "emit"))?.is(&words.emit)
+            && kind.getattr(name!(py, "format"))?.is(&words.format)
+            && kind.getattr(name!(py, "filter"))?.is(&words.filter);
+        let handler = handler.clone();
+        Ok(is_plain.then_some(Target {
+            words,
+            handler,
+            own,
+            log,
+        }))
     }
-    Ok(true)
+
+    /// Nothing stands before our `handle`, in the handler or in its class.
+    pub fn is_called_first(&self) -> PyResult<bool> {
+        let py = self.handler.py();
+        let name = name!(py, "handle");
+        let handle = self.handler.get_type().getattr(name)?;
+        Ok(METHOD.get().is_some_and(|method| handle.is(method)) && !self.own.contains(name)?)
+    }
+
+    /// Publishes what `text` makes for the handler's formatter, with the handler's lock held. False, or an exception: nothing is
+    /// published. `record` is for the handler's own code, where that rotates the file.
+    pub fn publish(
+        &self,
+        level: i64,
+        text: impl FnOnce(&Form<'py>) -> PyResult<Option<Bound<'py, PyString>>>,
+        record: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<bool> {
+        let py = self.handler.py();
+        let lock = self.own.get_item(name!(py, "lock"))?;
+        let Some(lock) = lock.filter(|lock| !lock.is_none()) else {
+            return Ok(false);
+        };
+        let _held = Held::take(lock)?;
+        // Whoever had the lock may have closed or changed the handler.
+        let now = self.own.get_item(name!(py, "_quick"))?;
+        if !now.is_some_and(|now| now.is(&self.log)) {
+            return Ok(false);
+        }
+        let Some(form) = Form::of(self.words, &self.own)? else {
+            return Ok(false);
+        };
+        let Some(text) = text(&form)? else {
+            return Ok(false);
+        };
+        let end = self.handler.getattr(name!(py, "terminator"))?;
+        let Ok(end) = end.cast_exact::<PyString>() else {
+            return Ok(false);
+        };
+        if publish(&self.log, &text, end, level)? == ROTATION_DUE {
+            self.rotate_after(record())?;
+        }
+        Ok(true)
+    }
+
+    /// The handler's own code rotates the file. What it raises is for `handleError`; what is left is told and does no harm, since the
+    /// record is published.
+    fn rotate_after(&self, record: PyResult<Bound<'py, PyAny>>) -> PyResult<()> {
+        let py = self.handler.py();
+        let rotate = |record| {
+            self.handler
+                .call_method1(name!(py, "_rotate_after"), (record,))
+        };
+        match record.and_then(rotate) {
+            Err(error) if error.is_instance_of::<PyException>(py) => {
+                error.write_unraisable(py, Some(&self.handler));
+                Ok(())
+            }
+            outcome => outcome.map(drop),
+        }
+    }
 }
 
 fn publish(
@@ -186,29 +267,18 @@ fn publish(
     answer
 }
 
-/// Nobody but the standard library would see the record.
-fn is_plain(
-    words: &Words,
-    handler: &Bound<'_, PyAny>,
-    own: &Bound<'_, PyDict>,
-    record: &Bound<'_, PyAny>,
-    fields: &Fields<'_>,
-) -> PyResult<bool> {
-    let py = handler.py();
-    let (kind, made) = (handler.get_type(), record.get_type());
-    let filters = own.get_item(name!(py, "filters"))?;
-    let is_unfiltered =
-        filters.is_some_and(|filters| filters.cast::<PyList>().is_ok_and(|list| list.is_empty()));
-    Ok(is_unfiltered
-        && kind.getattr(name!(py, "emit"))?.is(&words.emit)
-        && kind.getattr(name!(py, "format"))?.is(&words.format)
-        && kind.getattr(name!(py, "filter"))?.is(&words.filter)
-        && made
-            .getattr(name!(py, "getMessage"))?
-            .is(&words.get_message)
+/// The record has nothing but a message, and is as the standard library makes it.
+fn is_plain(words: &Words, record: &Bound<'_, PyAny>, fields: &Fields<'_>) -> PyResult<bool> {
+    let py = record.py();
+    let message = record.get_type().getattr(name!(py, "getMessage"))?;
+    Ok(message.is(&words.get_message)
         && is_nothing(fields.get(name!(py, "exc_info"))?)?
         && is_nothing(fields.get(name!(py, "exc_text"))?)?
         && is_nothing(fields.get(name!(py, "stack_info"))?)?)
+}
+
+pub(crate) fn is_empty_list(object: &Bound<'_, PyAny>) -> bool {
+    object.cast::<PyList>().is_ok_and(|list| list.is_empty())
 }
 
 fn is_nothing(value: Bound<'_, PyAny>) -> PyResult<bool> {
@@ -217,72 +287,113 @@ fn is_nothing(value: Bound<'_, PyAny>) -> PyResult<bool> {
 
 /// What the handler's formatter makes of the record. None: that is not for us to say.
 fn text_of<'py>(
-    words: &Words,
-    own: &Bound<'py, PyDict>,
+    form: &Form<'py>,
     record: &Bound<'py, PyAny>,
     fields: &Fields<'py>,
 ) -> PyResult<Option<Bound<'py, PyString>>> {
     let py = record.py();
-    let Some(mut formatter) = own.get_item(name!(py, "formatter"))? else {
-        return Ok(None);
-    };
-    if formatter.is_none() {
-        let logging = words.logging.bind(py);
-        formatter = logging.getattr(name!(py, "_defaultFormatter"))?;
-    }
-    let Some(template) = template_of(words, &formatter)? else {
-        return Ok(None);
-    };
     let Some(message) = message_of(fields)? else {
         return Ok(None);
     };
     fields.set(name!(py, "message"), &message)?;
-    let wanted = template.to_str()?;
-    if wanted == MESSAGE_ALONE {
+    if form.is_message_alone()? {
         return Ok(Some(message));
     }
-    if wanted.contains(TIME) {
-        let form = formatter.getattr(name!(py, "datefmt"))?;
-        let time = formatter.call_method1(name!(py, "formatTime"), (record, form))?;
-        fields.set(name!(py, "asctime"), &time)?;
+    if form.template.to_str()?.contains(TIME) {
+        fields.set(name!(py, "asctime"), &time_of(form, record, fields)?)?;
     }
-    filled_in(&template, &fields.all()?).map(Some)
+    form.filled_in(&fields.all()?).map(Some)
 }
 
-/// What a formatter of the standard library's puts the record into. None: it is another one, or has more than its template.
-fn template_of<'py>(
-    words: &Words,
-    formatter: &Bound<'py, PyAny>,
-) -> PyResult<Option<Bound<'py, PyString>>> {
-    let py = formatter.py();
-    let class = words.formatter.bind(py);
-    let format = class.getattr(name!(py, "format"))?;
-    if !formatter.get_type().is(class) || !format.is(&words.formatter_format) {
-        return Ok(None);
+/// When the record was made, as the formatter has it.
+fn time_of<'py>(
+    form: &Form<'py>,
+    record: &Bound<'py, PyAny>,
+    fields: &Fields<'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = record.py();
+    let numbers = [name!(py, "created"), name!(py, "msecs")].map(|name| fields.get(name));
+    if let [Ok(created), Ok(milliseconds)] = numbers
+        && let (Ok(created), Ok(milliseconds)) = (
+            created.cast_exact::<PyFloat>(),
+            milliseconds.cast_exact::<PyFloat>(),
+        )
+        && let Some(text) = form.time(created.value(), milliseconds.value())?
+    {
+        return Ok(text.into_any());
     }
-    // Whatever else was set on the formatter or its style may be a method.
-    let own = attributes(formatter)?;
-    let Some(style) = own
-        .get_item(name!(py, "_style"))?
-        .filter(|_| own.len() == 3)
-    else {
-        return Ok(None);
-    };
-    if !style.get_type().is(&words.style) {
-        return Ok(None);
+    let own = form.formatter.getattr(name!(py, "datefmt"))?;
+    form.formatter
+        .call_method1(name!(py, "formatTime"), (record, own))
+}
+
+/// A formatter of the standard library's, and what it puts a record into.
+pub(crate) struct Form<'py> {
+    words: &'static Words,
+    formatter: Bound<'py, PyAny>,
+    pub template: Bound<'py, PyString>,
+}
+
+impl<'py> Form<'py> {
+    /// That of a handler with these attributes. None: it is another one, or has more than its template.
+    fn of(words: &'static Words, handler: &Bound<'py, PyDict>) -> PyResult<Option<Form<'py>>> {
+        let py = handler.py();
+        let Some(mut formatter) = handler.get_item(name!(py, "formatter"))? else {
+            return Ok(None);
+        };
+        if formatter.is_none() {
+            let logging = words.logging.bind(py);
+            formatter = logging.getattr(name!(py, "_defaultFormatter"))?;
+        }
+        let class = words.formatter.bind(py);
+        let format = class.getattr(name!(py, "format"))?;
+        if !formatter.get_type().is(class) || !format.is(&words.formatter_format) {
+            return Ok(None);
+        }
+        // Whatever else was set on the formatter or its style may be a method.
+        let own = attributes(&formatter)?;
+        let Some(style) = own
+            .get_item(name!(py, "_style"))?
+            .filter(|_| own.len() == 3)
+        else {
+            return Ok(None);
+        };
+        if !style.get_type().is(&words.style) {
+            return Ok(None);
+        }
+        let own = attributes(&style)?;
+        let defaults = own.get_item(name!(py, "_defaults"))?;
+        let template = own.get_item(name!(py, "_fmt"))?;
+        let (Some(defaults), Some(template), 2) = (defaults, template, own.len()) else {
+            return Ok(None);
+        };
+        let template = template.cast_into_exact::<PyString>().ok();
+        let template = template.filter(|_| defaults.is_none());
+        Ok(template.map(|template| Form {
+            words,
+            formatter,
+            template,
+        }))
     }
-    let own = attributes(&style)?;
-    let defaults = own.get_item(name!(py, "_defaults"))?;
-    let template = own.get_item(name!(py, "_fmt"))?;
-    let (Some(defaults), Some(template), 2) = (defaults, template, own.len()) else {
-        return Ok(None);
-    };
-    let template = template.cast_into_exact::<PyString>().ok();
-    Ok(template.filter(|_| defaults.is_none()))
+
+    pub fn is_message_alone(&self) -> PyResult<bool> {
+        Ok(self.template.to_str()? == MESSAGE_ALONE)
+    }
+
+    /// A time in seconds and its milliseconds as the formatter writes them. None: its own method has to be asked.
+    pub fn time(&self, created: f64, milliseconds: f64) -> PyResult<Option<Bound<'py, PyString>>> {
+        let asctime = &self.words.asctime;
+        asctime.text(&self.formatter, created, milliseconds)
+    }
+
+    /// The template with these values.
+    pub fn filled_in(&self, values: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
+        filled_in(&self.template, values)
+    }
 }
 
 /// What was set on an object.
-fn attributes<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn attributes<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
     // SAFETY: a living object; the answer is new, or null with an exception.
     let own = unsafe {
         let own = ffi::PyObject_GenericGetDict(object.as_ptr(), ptr::null_mut());

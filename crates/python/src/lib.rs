@@ -6,8 +6,11 @@
 //! What always holds: no Python code runs between taking a record's bytes and their publication, and no lock of this
 //! module is held while another thread or process is waited for.
 
+mod asctime;
 mod brief;
+mod caller;
 mod config;
+mod direct;
 mod encoder;
 mod errors;
 mod escape;
@@ -16,6 +19,7 @@ mod handling;
 mod inside;
 mod keys;
 mod log;
+mod logger;
 mod method;
 mod moment;
 mod name;
@@ -48,7 +52,9 @@ mod _native {
     #[pymodule_export]
     use super::log::Log;
     #[pymodule_export]
-    use super::recording::{Recording, recording_method};
+    use super::logger::log_method;
+    #[pymodule_export]
+    use super::recording::Recording;
     #[pymodule_export]
     use super::rules::{read_conditions, read_seconds, severity_of};
     #[pymodule_export]

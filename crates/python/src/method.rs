@@ -1,5 +1,5 @@
 //! Methods of Python classes that are native for speed, and have a Python function that does the same where the short way is not
-//! theirs to go (`gate`, `recording`, `handling`).
+//! theirs to go (`gate`, `logger`, `handling`).
 //!
 //! What always holds: no panic crosses into the interpreter, and what fails on the short way is done again by the function, which
 //! then fails as it always did. Who calls Python code counts itself among those that are [`inside`](crate::inside).
