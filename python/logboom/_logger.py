@@ -18,31 +18,6 @@ from ._native import log_method
 RECORDING: Any = "logboom.recording"
 RULES: Any = "logboom.rules"
 
-_method: Any = None
-_before: Any = None
-_users: set[str] = set()
-
-
-def use(user: str) -> None:
-    """Put the native method in place, unless somebody has put another there, or the process is ending."""
-    global _method, _before
-    _users.add(user)
-    now = logging.Logger._log
-    if _before is None and is_standard(now) and not _exit.has_begun():
-        _before = now
-        _method = _method or log_method(logging.Logger, now, RECORDING, RULES, _STANDARD)
-        logging.Logger._log = _method  # type: ignore[method-assign]
-        _exit.remember(logging.Logger, "_log", _method, now)
-
-
-def leave(user: str) -> None:
-    """The standard library's comes back with the last user. Below a replacement, ours stays and passes all on."""
-    global _before
-    _users.discard(user)
-    if not _users and _before is not None and logging.Logger._log is _method:
-        logging.Logger._log = _before  # type: ignore[method-assign]
-        _before = None
-
 
 def is_standard(function: Any) -> bool:
     """Whether it is the standard library's own, and not what some package has put in its place."""
@@ -51,13 +26,36 @@ def is_standard(function: Any) -> bool:
 
 
 _Logger: Any = logging.Logger
-# Whether what would see a `LogRecord` is what the native method was written against.
-_STANDARD = all(
-    map(
-        is_standard,
-        (
-            *(_Logger.findCaller, _Logger.makeRecord, _Logger.handle, _Logger.filter, _Logger.callHandlers),
-            *(logging.LogRecord.__init__, logging.LogRecord.getMessage),
-        ),
-    )
+# Made before anything is replaced, also by us: what it finds now is what it takes for the library's.
+_PLAIN: Any = _Logger._log
+_NATIVE: Any = log_method(
+    logging.Logger,
+    _PLAIN,
+    RECORDING,
+    RULES,
+    all(
+        map(
+            is_standard,
+            (
+                *(_Logger.findCaller, _Logger.makeRecord, _Logger.handle, _Logger.filter, _Logger.callHandlers),
+                *(logging.LogRecord.__init__, logging.LogRecord.getMessage),
+            ),
+        )
+    ),
 )
+_users: set[str] = set()
+
+
+def use(user: str) -> None:
+    """Put the native method in place, unless somebody has put another there, or the process is ending."""
+    _users.add(user)
+    if logging.Logger._log is _PLAIN and is_standard(_PLAIN) and not _exit.has_begun():
+        logging.Logger._log = _NATIVE  # type: ignore[method-assign]
+        _exit.remember(logging.Logger, "_log", _NATIVE, _PLAIN)
+
+
+def leave(user: str) -> None:
+    """The standard library's comes back with the last user. Below a replacement, ours stays and passes all on."""
+    _users.discard(user)
+    if not _users and logging.Logger._log is _NATIVE:
+        logging.Logger._log = _PLAIN  # type: ignore[method-assign]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -20,6 +21,12 @@ import pytest
 from logboom import _logger
 from logboom.handlers import FileHandler, RotatingFileHandler
 from test_handle import CALLS, DIRECT, QUICK, SLOW, last_line, way
+
+
+def run_in(folder: Path, program: str) -> None:
+    """Runs a program in a process of its own."""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=folder)
+
 
 Change = Callable[[logging.Logger, FileHandler, pytest.MonkeyPatch], None]
 
@@ -356,8 +363,6 @@ def test_the_level_in_a_record_is_what_was_asked_for(handler: FileHandler, logge
 
 def test_the_root_logger_goes_that_way_too(tmp_path: Path) -> None:
     """In a process of its own, with what `basicConfig` sets up."""
-    import subprocess
-
     program = (
         "import logging, sys\n"
         "from logboom.handlers import FileHandler\n"
@@ -370,7 +375,7 @@ def test_the_root_logger_goes_that_way_too(tmp_path: Path) -> None:
         "logging.info('%s', Asked())\n"
         "logging.getLogger('shop').warning('%s', Asked())\n"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
+    run_in(tmp_path, program)
     lines = (tmp_path / "app.log").read_text().splitlines()
     assert lines == ["INFO:root:first", "INFO:root:info", "WARNING:shop:warning"]
 
@@ -418,7 +423,6 @@ def test_threads_keep_their_names_and_lose_nothing(handler: FileHandler, logger:
 def test_whoever_replaced_the_method_first_is_left_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     def other(self: logging.Logger, *args: Any, **names: Any) -> None: ...
 
-    monkeypatch.setattr(_logger, "_before", None)
     monkeypatch.setattr(_logger, "_users", set())
     monkeypatch.setattr(logging.Logger, "_log", other)
     _logger.use("test")
@@ -428,8 +432,7 @@ def test_whoever_replaced_the_method_first_is_left_in_place(monkeypatch: pytest.
 
 
 def test_the_librarys_method_comes_back_with_the_last_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = _logger._before or logging.Logger._log
-    monkeypatch.setattr(_logger, "_before", None)
+    plain = _logger._PLAIN
     monkeypatch.setattr(_logger, "_users", set())
     monkeypatch.setattr(logging.Logger, "_log", plain)
     _logger.use("one")
@@ -439,6 +442,33 @@ def test_the_librarys_method_comes_back_with_the_last_user(monkeypatch: pytest.M
     assert logging.Logger._log is not plain
     _logger.leave("other")
     assert logging.Logger._log is plain
+
+
+def test_what_is_only_recorded_is_not_written_by_a_file_handler(tmp_path: Path) -> None:
+    """With the recorder on before the first file handler logs: the application's own handler gets what is enabled."""
+    (tmp_path / "logboom.toml").write_text(
+        'level = "info"\n[files.main]\npath = "main.log"\n[recorder]\nlevel = "debug"\n'
+    )
+    program = (
+        "import logging, logboom\n"
+        "logboom.configure()\n"
+        "from logboom.handlers import FileHandler\n"
+        "own = logging.getLogger('own')\n"
+        "own.propagate = False\n"
+        "own.addHandler(FileHandler('own.log'))\n"
+        "for number in range(4):\n"
+        "    own.debug('debug')\n"
+        "    own.info('info')\n"
+        "root = logging.getLogger('shop')\n"
+        "root.addHandler(FileHandler('shop.log'))\n"
+        "for number in range(4):\n"
+        "    root.debug('debug')\n"
+        "    root.info('info')\n"
+    )
+    run_in(tmp_path, program)
+    assert (tmp_path / "own.log").read_text() == "info\n" * 4
+    assert (tmp_path / "shop.log").read_text() == "info\n" * 4
+    assert [line.rpartition(" ")[2] for line in (tmp_path / "main.log").read_text().splitlines()] == ["info"] * 4
 
 
 def test_the_clock_of_the_text_is_the_clock_of_the_record(handler: FileHandler, logger: logging.Logger) -> None:
