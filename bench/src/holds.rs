@@ -2,15 +2,18 @@
 //! beside them: the bound is 2 ms plus one write.
 //!
 //! Both are wall time, so both contain what the scheduler takes: with 16 busy processes on few cores a process that is in
-//! the middle of a hold, or of a write, may lose its core. The longest time in which a process that only reads the clock did
-//! not get to read it says how much that is, and so does the longest hold of as many publishers as there are processors, of
-//! which none has to wait for one: the bound that is the code's own.
+//! the middle of a hold, or of a write, may lose its core. So the write is measured in a run of its own, beside the same
+//! publishers: a process that writes and reads the clock without a pause is one more that takes a core from whoever holds the
+//! lease, and for longer than a publisher, which waits when its queue is full. How much longer holds are beside it is measured
+//! as well, and so is the longest hold of as many publishers as there are processors, of which none has to wait for one: the
+//! bound that is the code's own.
 
 use std::fs::OpenOptions;
 use std::io::{Seek, Write};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use logboom::status::LedgerTotals;
 use logboom::{Log, Outcome, Severity};
 
 use crate::contestants::{options, record_of};
@@ -31,6 +34,8 @@ pub struct Holds {
     pub hold_ns_max: Series,
     /// Holds in a round.
     pub holds: Series,
+    /// The longest hold beside a process that never waits.
+    pub disturbed_hold_ns_max: Series,
     /// The longest hold where each publisher has a processor.
     pub own_hold_ns_max: Series,
     /// The longest write of [`WRITE_BYTES`] by a process beside the publishers.
@@ -44,32 +49,47 @@ pub fn measure(place: &Place, rounds: usize, time: Duration, shrink: usize) -> R
     let mut all = Holds::default();
     for round in Rounds::new(rounds, time) {
         eprintln!("holds: round {}", round + 1);
-        let spot = place.spot()?;
         let records = PUBLISHERS * 80_000 / shrink;
-        let measured = crew::run(PUBLISHERS + 1, 2, |seat| match seat.worker {
-            0 => write_beside(&spot, seat),
-            _ => publish(&spot, seat, records / PUBLISHERS),
-        })?;
-        let status = logboom::status::status(&spot.log())?;
-        all.hold_ns_max.push(status.ledger.hold_ns_max as f64);
-        all.holds.push(status.ledger.holds as f64);
-        all.write_ns_max.push(measured.samples[0][0] as f64);
-        all.gap_ns_max.push(measured.samples[0][1] as f64);
-        drop(spot);
-        all.own_hold_ns_max
-            .push(longest_of_its_own(place, records)? as f64);
+        let ledger = ledger_of(place, PUBLISHERS, records)?;
+        all.hold_ns_max.push(ledger.hold_ns_max as f64);
+        all.holds.push(ledger.holds as f64);
+        let beside = beside(place, records)?;
+        all.disturbed_hold_ns_max.push(beside.hold_ns_max as f64);
+        all.write_ns_max.push(beside.write_ns_max as f64);
+        all.gap_ns_max.push(beside.gap_ns_max as f64);
+        let alone = ledger_of(place, processors(), records)?;
+        all.own_hold_ns_max.push(alone.hold_ns_max as f64);
     }
     Ok(all)
 }
 
-/// The longest hold of as many publishers as there are processors, in nanoseconds.
-fn longest_of_its_own(place: &Place, records: usize) -> Result<u64> {
+/// What the ledger says when that many publishers are done.
+fn ledger_of(place: &Place, publishers: usize, records: usize) -> Result<LedgerTotals> {
     let spot = place.spot()?;
-    let publishers = processors();
     crew::run(publishers, 0, |seat| {
         publish(&spot, seat, records / publishers)
     })?;
-    Ok(logboom::status::status(&spot.log())?.ledger.hold_ns_max)
+    Ok(logboom::status::status(&spot.log())?.ledger)
+}
+
+/// What a process beside the publishers measured, in nanoseconds.
+struct Beside {
+    hold_ns_max: u64,
+    write_ns_max: u64,
+    gap_ns_max: u64,
+}
+
+fn beside(place: &Place, records: usize) -> Result<Beside> {
+    let spot = place.spot()?;
+    let measured = crew::run(PUBLISHERS + 1, 2, |seat| match seat.worker {
+        0 => write_beside(&spot, seat),
+        _ => publish(&spot, seat, records / PUBLISHERS),
+    })?;
+    Ok(Beside {
+        hold_ns_max: logboom::status::status(&spot.log())?.ledger.hold_ns_max,
+        write_ns_max: measured.samples[0][0],
+        gap_ns_max: measured.samples[0][1],
+    })
 }
 
 fn publish(spot: &Spot<'_>, seat: &Seat<'_>, each: usize) -> Result<()> {

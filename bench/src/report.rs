@@ -177,9 +177,10 @@ fn of_holds(holds: &Holds) -> String {
     };
     format!(
         "## Holding the lease\n\n\
-         {PUBLISHERS} processes publish as fast as they can; another one writes blocks of 64 KiB to a file beside them and reads the clock \
-         in between. All times are wall times: a process that loses its core in the middle of a hold holds on. The last two lines show \
-         how long that takes here, whatever a process does, and how long the hold is where none has to wait for a core. {} rounds.\n\n{}\n",
+         {PUBLISHERS} processes publish as fast as they can. In a second run another one writes blocks of 64 KiB to a file beside them and \
+         reads the clock in between, without a pause: it takes a core from whoever holds the lease, so the holds of that run are told \
+         apart. All times are wall times: a process that loses its core in the middle of a hold holds on. The last line shows how long the \
+         hold is where none has to wait for a core. {} rounds.\n\n{}\n",
         holds.holds.rounds(),
         table(
             &["in a round", "median", "min .. max"],
@@ -190,9 +191,14 @@ fn of_holds(holds: &Holds) -> String {
                     ms
                 ),
                 line("holds", &holds.holds, |value| format!("{value:.0}")),
-                line("longest write beside", &holds.write_ns_max, ms),
                 line(
-                    "longest time between two clock reads beside",
+                    "longest hold beside the process that writes",
+                    &holds.disturbed_hold_ns_max,
+                    ms
+                ),
+                line("its longest write", &holds.write_ns_max, ms),
+                line(
+                    "its longest time between two looks at the clock",
                     &holds.gap_ns_max,
                     ms
                 ),

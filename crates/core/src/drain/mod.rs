@@ -133,52 +133,71 @@ pub(crate) fn hold(
     holder: &mut Holder,
     force: bool,
 ) -> Afterwards {
-    let mut drain = Drain::new(state, local, me, holder, force);
+    let drain = Drain::new(state, local, me, holder, force);
     let started_ns = drain.now_ns;
-    let until_ns = started_ns + HOLD_NS;
+    go_on(drain, started_ns)
+}
+
+/// Drains for a hold that began at `started_ns`, and lets go of the lease.
+fn go_on(mut drain: Drain<'_>, started_ns: u64) -> Afterwards {
+    let (state, me) = (drain.state, drain.me);
+    let until_ns = drain.now_ns + HOLD_NS;
     let lease = state.lease();
-    if drain.settle_journal() {
-        let mut more = drain.pass(until_ns);
-        // One batch and nothing after it: by far the most frequent hold, and the time does not matter.
-        while more || !lease.release(me) {
-            drain.now_ns = clock::monotonic_ns();
-            if drain.now_ns <= until_ns && lease.peek().heir().is_none() {
-                more = drain.pass(until_ns);
-                continue;
-            }
-            lease.tire();
-            more = drain.pass(0);
-            if lease.hand_over(me) {
-                sys::wake_all(&state.head().lease);
-                break;
-            }
-        }
-    } else {
-        let_go(state, me);
+    if !drain.settle_journal() {
+        let_go(state, me, started_ns);
+        return drain.holder.afterwards;
     }
-    let afterwards = drain.holder.afterwards;
-    note_hold(state, clock::monotonic_ns() - started_ns);
-    afterwards
+    let mut more = drain.pass(until_ns);
+    loop {
+        // One batch and nothing after it: by far the most frequent hold, and the time does not matter.
+        if !more && lease.release(me) {
+            note_hold(state, started_ns);
+            break;
+        }
+        drain.now_ns = clock::monotonic_ns();
+        if drain.now_ns <= until_ns && lease.peek().heir().is_none() {
+            more = drain.pass(until_ns);
+            continue;
+        }
+        lease.tire();
+        more = drain.pass(0);
+        if hand_over(state, me, started_ns) {
+            break;
+        }
+    }
+    drain.holder.afterwards
 }
 
 /// Lets go whatever is pending: the journal cannot be settled now, by this process.
-fn let_go(state: &State, me: Owner) {
-    let lease = state.lease();
-    while !lease.release(me) {
-        if lease.hand_over(me) {
-            return sys::wake_all(&state.head().lease);
+fn let_go(state: &State, me: Owner, started_ns: u64) {
+    loop {
+        if state.lease().release(me) {
+            return note_hold(state, started_ns);
+        }
+        if hand_over(state, me, started_ns) {
+            return;
         }
     }
 }
 
-fn note_hold(state: &State, ns: u64) {
+/// Lets go in favour of the heir, if there is one.
+fn hand_over(state: &State, me: Owner, started_ns: u64) -> bool {
+    let is_handed = state.lease().hand_over(me);
+    if is_handed {
+        // Before the heir is woken, who mostly takes this process's core: the hold has ended.
+        note_hold(state, started_ns);
+        sys::wake_all(&state.head().lease);
+    }
+    is_handed
+}
+
+/// A hold has just ended; the next holder may be noting its own.
+fn note_hold(state: &State, started_ns: u64) {
+    let ns = clock::monotonic_ns() - started_ns;
     let counters = &state.control().counters;
-    counters.holds.store(
-        counters.holds.load(Ordering::Relaxed) + 1,
-        Ordering::Relaxed,
-    );
+    counters.holds.fetch_add(1, Ordering::Relaxed);
     if ns > counters.hold_ns_max.load(Ordering::Relaxed) {
-        counters.hold_ns_max.store(ns, Ordering::Relaxed);
+        counters.hold_ns_max.fetch_max(ns, Ordering::Relaxed);
     }
 }
 
@@ -191,6 +210,7 @@ pub(crate) fn with_lease<T>(
     work: impl FnOnce(&mut Drain<'_>) -> T,
 ) -> (Option<T>, Afterwards) {
     let mut drain = Drain::new(state, local, me, holder, true);
+    let started_ns = drain.now_ns;
     let mut settled = drain.settle_journal();
     if settled {
         drain.pass_published();
@@ -200,10 +220,10 @@ pub(crate) fn with_lease<T>(
     let answer = settled.then(|| work(&mut drain));
     let before = drain.holder.afterwards;
     if !settled {
-        let_go(state, me);
+        let_go(state, me, started_ns);
         return (answer, before);
     }
-    let mut after = hold(state, local, me, holder, true);
+    let mut after = go_on(Drain::new(state, local, me, holder, true), started_ns);
     after.tidy.insert_all(before.tidy);
     (answer, after)
 }
