@@ -13,6 +13,7 @@ __all__ = [
     "Encoder",
     "Log",
     "Recording",
+    "Way",
     "escape",
     "forget_threads_inside",
     "gate_follow",
@@ -27,6 +28,7 @@ __all__ = [
     "read_seconds",
     "severity_of",
     "signal_arrival",
+    "stream_handler",
     "threads_inside",
     "user_spools",
 ]
@@ -283,10 +285,17 @@ class Recording:
         bound: Callable[[], Any],
     ) -> Recording: ...
 
+@final
+class Way:
+    """Where records of one component and level go, if that is one file: the last word of a route (`_routes`).
+
+    `to_main`: they are published as `Log.publish_record` does with what is kept, otherwise as `Log.publish` does.
+    """
+
+    def __new__(cls, log: Log, encoder: Encoder, to_main: bool) -> Way: ...
+
 def publish_brief(
-    log: Log,
-    encoder: Encoder,
-    to_main: bool,
+    way: Way,
     about: tuple[str, int, str],
     message: str,
     fields: dict[str, Any],
@@ -295,19 +304,23 @@ def publish_brief(
 ) -> int:
     """Publish a record of which there is no `LogRecord`, made now in this thread; see `Handler.publish_brief`.
 
-    `to_main`: as `Log.publish_record` does with what is kept, otherwise as `Log.publish`. `about` are name, level and the
-    level's name. An exception means that nothing is published.
+    `about` are name, level and the level's name. An exception means that nothing is published.
+    """
+
+def stream_handler(handler: type, current: Callable[[], Any], bound: Callable[[], Any]) -> None:
+    """Tell `log_method` of the class of the stream's handlers, and who gives the request and the fields of now. The first
+    call counts.
     """
 
 def log_method(logger: type, original: Callable[..., None], key: str, rules_key: str, is_standard: bool) -> Any:
     """`_log` for the class `logger`: where nobody would see a `LogRecord`, none is made.
 
     What a `Recording` under `key` in a logger's cache takes is recorded, unless the cache has not the token of the rules in
-    force under `rules_key`. What is written by one handler alone, the one of `handle_method`, is published, if `is_standard`:
-    the methods of the class that make and pass on a record are the library's at the first call of this function; they are
-    still, and neither replaced in the logger nor in its class; no filters; the record factory is `LogRecord`; the clock is
-    the module `time`'s; and the template asks for nothing that needs a `LogRecord`. Everything else goes to `original`. The
-    first call of this function counts.
+    force under `rules_key`. What is written by one handler alone, of `handle_method` or `stream_handler`, is published, if
+    `is_standard`: the methods of the class that make and pass on a record are the library's at the first call of this
+    function; they are still, and neither replaced in the logger nor in its class; no filters; the record factory is
+    `LogRecord`; the clock is the module `time`'s; a file's template asks for nothing that needs a `LogRecord`, and the stream
+    has a `Way` for the record. Everything else goes to `original`. The first call of this function counts.
     """
 
 def handle_method(handler: type, slow: Callable[[Any, Any], Any]) -> Any:

@@ -13,16 +13,17 @@ from collections.abc import Callable
 from typing import Any
 
 from ._descriptor import Descriptor
-from ._native import Encoder, Log
+from ._native import Encoder, Log, Way
 from ._options import group_id
 from ._ships import Ship, is_below
 
 # Where a record goes: the encoder of the first file, `publish_record` of the main log or None, and (encode, publish) of
-# the other files. The last word says whether the record is to be recorded although the main log does not get it.
+# the other files. The fourth says whether the record is to be recorded although the main log does not get it, the last
+# is for the native side, where one file alone takes the record.
 Encode = Callable[..., str]
 Publish = Callable[[str, Any], int]
 Look = tuple[str, bool, bool, tuple[str, ...], tuple[str, ...]]
-Route = tuple[Encode, Any, tuple[tuple[Encode, Publish], ...], bool]
+Route = tuple[Encode, Any, tuple[tuple[Encode, Publish], ...], bool, Way | None]
 
 STANDARD_ERROR = "-"
 BLACK_BOX = "logboom.blackbox"
@@ -98,13 +99,15 @@ class Routes:
 
     def _decide(self, name: str, levelno: int) -> Route:
         if levelno < self._printed_levels.get(name, 0):
-            return (self.main.encode, None, (), False)
+            return (self.main.encode, None, (), False, None)
         files = [file for file in self._others if file.takes(name, levelno)]
         to_main = self.main.takes(name, levelno) and not any(file.alone for file in files)
         others: list[Any] = [*files, *(ship for ship in self.ships if ship.takes(name, levelno))]
         first = self.main if to_main or not files else files[0]
         main = self.main.log.publish_record if to_main or self._recorded else None
-        return (first.encode, main, tuple((other.encode, other.log.publish) for other in others), to_main)
+        takers = [self.main, *others] if main is not None else others
+        way = _way(takers[0], to_main) if len(takers) == 1 and (to_main or main is None) else None
+        return (first.encode, main, tuple((other.encode, other.log.publish) for other in others), to_main, way)
 
     def record(self, on: bool) -> None:
         """Switch the recorder of this process on or off."""
@@ -208,6 +211,11 @@ class Routes:
         for _, _, log in self._logs.values():
             if not any(log is other for other in kept):
                 log.close()
+
+
+def _way(only: Any, to_main: bool) -> Way | None:
+    """That of a record that only this file or destination takes. None: it is no native log."""
+    return Way(only.log, only.encode.__self__, to_main) if isinstance(only.log, Log) else None
 
 
 def _open_log(path: str, options: dict[str, Any], is_standard_error: bool, beside: list[Any]) -> Any:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from . import _access, _configuration, _requests, _toggle, context
+from . import _access, _configuration, _logger, _requests, _toggle, context
 from ._levels import Levels
 from ._routes import Routes
 from ._rules import Rules
@@ -37,6 +37,7 @@ class Installation:
         self._captured_before = _captures_warnings()
         self._put_in_force()
         logging.root.addHandler(self.handler)
+        _logger.use("installation")
         logging.captureWarnings(True)
         atexit.register(self._leave)
 
@@ -70,6 +71,7 @@ class Installation:
         _toggle.remove()
         self._rules.remove()
         self._levels.remove()
+        _logger.leave("installation")
         if not self._captured_before:
             logging.captureWarnings(False)
         if _requests.log is self.log:

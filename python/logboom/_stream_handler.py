@@ -15,10 +15,10 @@ import os
 from logging import LogRecord
 from typing import Any
 
-from . import _requests, _rewind, context
+from . import _logger, _requests, _rewind, context
 from ._configuration import load
 from ._file import _escaped
-from ._native import publish_brief
+from ._native import publish_brief, stream_handler
 from ._routes import Routes
 from ._stdio import Printed
 from ._stream import FLUSH_WAIT_MS
@@ -73,9 +73,9 @@ class Handler(logging.Handler):
             name, levelno = record.name, record.levelno
             routes = self.routes
             try:
-                encode, main, others, kept = routes.found[name][levelno]
+                encode, main, others, kept, _ = routes.found[name][levelno]
             except KeyError:
-                encode, main, others, kept = routes.decide(name, levelno)
+                encode, main, others, kept, _ = routes.decide(name, levelno)
             try:
                 message = record.getMessage()
             except Exception:
@@ -114,23 +114,16 @@ class Handler(logging.Handler):
             return False
         routes = self.routes
         try:
-            encode, main, others, kept = routes.found[name][levelno]
+            way = routes.found[name][levelno][-1]
         except KeyError:
-            encode, main, others, kept = routes.decide(name, levelno)
-        if routes.json is not None or routes.judge is not None or (main is None and len(others) != 1):
-            return False
-        if main is not None and (others or not kept):
+            way = routes.decide(name, levelno)[-1]
+        if way is None or routes.json is not None or routes.judge is not None:
             return False
         if routes.rewinds is not None and _rewind.asks(fields, levelno):
             return False
-        last: Any = main
-        if main is None:
-            encode, last = others[0]
         about = (name, levelno, logging.getLevelName(levelno))
         try:
-            # Both are methods of native objects; a log that is none is refused.
-            log, encoder = last.__self__, encode.__self__  # type: ignore[attr-defined]
-            publish_brief(log, encoder, main is not None, about, message, fields, _bound(), request)
+            publish_brief(way, about, message, fields, _bound(), request)
         except Exception:
             # The way with a record says what is wrong, or mends it: a closed log is opened again.
             return False
@@ -221,7 +214,7 @@ class Handler(logging.Handler):
             name, json = str(record.name), self._json(record, routes)
             routes.log.publish_record(_valid(line) + "\n", record.levelno, name, _id(request), False, json, rules)
             return
-        encode, main, others, to_main = routes.decide(record.name, record.levelno)
+        encode, main, others, to_main, _ = routes.decide(record.name, record.levelno)
         line = _valid(self._line(record, encode, routes)) + "\n"
         if main is not None:
             main(line, record.levelno, str(record.name), _id(request), to_main, self._json(record, routes), rules)
@@ -284,6 +277,9 @@ class Handler(logging.Handler):
             self.release()
 
 
+stream_handler(Handler, _current, _bound)
+
+
 class Stream(Handler):
     """The same for a configuration of the standard library's: `"class": "logboom.handlers.Stream"`.
 
@@ -293,6 +289,7 @@ class Stream(Handler):
 
     def __init__(self, config: str | os.PathLike[str] | None = None, **overrides: Any) -> None:
         super().__init__(Routes(load(config, overrides).values))
+        _logger.use("handlers")
 
 
 class _Lines(Printed):

@@ -225,9 +225,11 @@ assert logging.Logger._log is not before[0]
 installation.remove()
 same((logging.Logger._log, logging.Logger.callHandlers, logging.Logger.isEnabledFor), before)
 shop.debug("three")
-configure()
-shop.debug("four"); shop.info("five")
-same((logging.Logger._log, bodies()), (before[0], ["five"]))
+installation = configure()
+shop.debug("four"); shop.info("five"); shop.info("six")
+same(bodies(), ["five", "six"])
+installation.remove()
+same((logging.Logger._log, logging.Logger.callHandlers, logging.Logger.isEnabledFor), before)
 """,
     )
 

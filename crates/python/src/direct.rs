@@ -1,8 +1,9 @@
-//! Records that a single file handler writes, published without a `logging.LogRecord`.
+//! Records that a single handler writes, published without a `logging.LogRecord`.
 //!
 //! The standard library makes a `LogRecord` of each call, and most of what a call costs is making it. Nobody sees it where the
 //! logger and what makes records are the standard library's own, no filter is set, exactly one handler takes the record, and
-//! that one is plain (`handling`). Then the line is made of the message and of what the formatter's template asks for.
+//! that one is a plain one of ours: that of the stream (`stream`), or that of a file (`handling`). For a file the line is made here,
+//! of the message and of what the formatter's template asks for.
 //!
 //! What always holds: the line is the one that the standard library would have made; a record is published once. An exception
 //! means that nothing was published.
@@ -18,6 +19,7 @@ use crate::handling::{Form, Target, attributes, is_empty_list};
 use crate::logger::{Call, Words};
 use crate::moment;
 use crate::name::name;
+use crate::stream;
 
 /// Attributes of a logger that has nothing set on it; all but that of the root have `manager` as well.
 const LOGGER_ATTRIBUTES: usize = 8;
@@ -196,8 +198,13 @@ pub(crate) fn publish(words: &Words, standard: &Direct, call: &Call<'_>) -> PyRe
     let Some(handler) = standard.only_handler(&own, level)? else {
         return Ok(false);
     };
-    let (Some(target), Some(moment)) = (Target::of(&handler)?, standard.now(py)?) else {
+    let Some(moment) = standard.now(py)? else {
         return Ok(false);
+    };
+    let Some(target) = Target::of(&handler)? else {
+        return Ok(
+            standard.is_unseen(words, &own)? && stream::publish(words, call, &handler, level)?
+        );
     };
     if !target.is_called_first()? || !standard.is_unseen(words, &own)? {
         return Ok(false);

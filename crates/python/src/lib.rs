@@ -7,7 +7,6 @@
 //! module is held while another thread or process is waited for.
 
 mod asctime;
-mod brief;
 mod caller;
 mod config;
 mod direct;
@@ -28,6 +27,7 @@ mod recording;
 mod redaction;
 mod rules;
 mod signals;
+mod stream;
 mod values;
 
 use pyo3::prelude::*;
@@ -35,8 +35,6 @@ use pyo3::prelude::*;
 /// The native half of the package `logboom`; private, used by `logboom.handlers`.
 #[pymodule]
 mod _native {
-    #[pymodule_export]
-    use super::brief::publish_brief;
     #[pymodule_export]
     use super::config::{keep_destination, load_config, user_spools};
     #[pymodule_export]
@@ -59,4 +57,6 @@ mod _native {
     use super::rules::{read_conditions, read_seconds, severity_of};
     #[pymodule_export]
     use super::signals::{note_signal, signal_arrival};
+    #[pymodule_export]
+    use super::stream::{Way, publish_brief, stream_handler};
 }

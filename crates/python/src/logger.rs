@@ -1,7 +1,7 @@
 //! `logging.Logger._log`, in which every call of a logger ends that is enabled: without a `logging.LogRecord`, where nobody would
 //! see one.
 //!
-//! There are two such ways: a record that is only recorded (`recording`), and one that a single file handler writes (`direct`).
+//! There are two such ways: a record that is only recorded (`recording`), and one that a single handler of ours writes (`direct`).
 //! Whatever is not plain (an exception, `extra`, a `stacklevel`, a record factory of the application) is not theirs and goes the
 //! standard library's way; so does what fails on the way, which then fails there as it always did.
 
@@ -15,8 +15,11 @@ use pyo3::types::{PyDict, PyFloat, PyInt, PyString, PyTuple, PyType};
 
 use crate::caller::Caller;
 use crate::direct::{self, Direct};
+use crate::encoder::Parts;
 use crate::inside::Inside;
+use crate::keys::place;
 use crate::method::{self, Quick};
+use crate::moment;
 use crate::name::name;
 use crate::recording;
 
@@ -184,6 +187,32 @@ impl Words {
             Some(name) => Ok(name),
             None => self.now(name!(py, "getLevelName"))?.call1((level,)),
         }
+    }
+
+    /// What a record has of its call. None: who called cannot be told.
+    pub fn parts<'py>(&self, call: &Call<'py>) -> PyResult<Option<Parts<'py>>> {
+        let py = call.logger.py();
+        let Some(caller) = Caller::find(py, &self.source)? else {
+            return Ok(None);
+        };
+        let mut parts = Parts::new();
+        moment::note(py, &mut parts)?;
+        let mut set = |place: usize, value: Bound<'py, PyAny>| parts.slots[place] = Some(value);
+        set(place::PATH, caller.file);
+        set(place::LINE, caller.line);
+        set(place::FUNCTION, caller.function);
+        set(place::NAME, call.logger.getattr(name!(py, "name"))?);
+        set(place::MSG, call.message.clone());
+        set(place::LEVEL_NAME, self.level_name(&call.level)?);
+        set(place::LEVEL_NUMBER, call.level.clone());
+        Ok(Some(parts))
+    }
+
+    /// Records say which thread and process they are of.
+    pub fn notes_workers(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.now(name!(py, "logThreads"))?.is_truthy()?
+            && self.now(name!(py, "logProcesses"))?.is_truthy()?
+            && self.now(name!(py, "logMultiprocessing"))?.is_truthy()?)
     }
 
     /// The message with its arguments, as `LogRecord` has it. None: leave it to that.

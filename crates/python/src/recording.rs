@@ -13,13 +13,10 @@ use logboom::rules::Verdict;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use crate::caller::Caller;
 use crate::encoder::{Encoder, Parts};
 use crate::gate;
-use crate::keys::place;
 use crate::log::Log;
 use crate::logger::{Call, Words};
-use crate::moment;
 use crate::name::name;
 
 /// Where records of one logger go that are below its level.
@@ -65,12 +62,7 @@ impl Recording {
 
 /// Records it. False: not this way.
 pub(crate) fn record(words: &Words, call: &Call<'_>) -> PyResult<bool> {
-    let Call {
-        logger,
-        level,
-        message,
-        ..
-    } = call;
+    let Call { logger, level, .. } = call;
     let py = logger.py();
     let cache = logger.getattr(name!(py, "_cache"))?;
     let Ok(cache) = cache.cast::<PyDict>() else {
@@ -102,14 +94,9 @@ pub(crate) fn record(words: &Words, call: &Call<'_>) -> PyResult<bool> {
     let Some(text) = words.formatted(call)? else {
         return Ok(false);
     };
-    let level_name = words.level_name(level)?;
-    let Some(mut parts) = about_the_caller(words, py)? else {
+    let Some(parts) = words.parts(call)? else {
         return Ok(false);
     };
-    parts.slots[place::NAME] = Some(logger.getattr(name!(py, "name"))?);
-    parts.slots[place::MSG] = Some(message.clone());
-    parts.slots[place::LEVEL_NAME] = Some(level_name);
-    parts.slots[place::LEVEL_NUMBER] = Some(level.clone());
     recording.keep(parts, &text, number, has_rules)?;
     Ok(true)
 }
@@ -126,19 +113,6 @@ fn is_plain(words: &Words, logger: &Bound<'_, PyAny>, recording: &Recording) -> 
         && has_filters(handler)?
         && handler.getattr(name!(py, "formatter"))?.is_none()
         && words.makes_log_records(py)?)
-}
-
-/// Where the call stands, when, in which thread and process. None: that cannot be told in the short way.
-fn about_the_caller<'py>(words: &Words, py: Python<'py>) -> PyResult<Option<Parts<'py>>> {
-    let Some(caller) = Caller::find(py, &words.source)? else {
-        return Ok(None);
-    };
-    let mut parts = Parts::new();
-    parts.slots[place::PATH] = Some(caller.file);
-    parts.slots[place::LINE] = Some(caller.line);
-    parts.slots[place::FUNCTION] = Some(caller.function);
-    moment::note(py, &mut parts)?;
-    Ok(Some(parts))
 }
 
 impl Recording {
