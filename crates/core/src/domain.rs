@@ -345,6 +345,22 @@ impl Domain {
         answer
     }
 
+    /// The same, whatever there is in the queues.
+    pub fn with_lease_at_once<T>(
+        &self,
+        at_most: Duration,
+        work: impl FnOnce(&mut drain::Drain<'_>) -> T,
+    ) -> Option<T> {
+        let local = self.local();
+        let mut held = slots::take_lease(&self.state, local, at_most)?;
+        let me = held.me;
+        let (answer, afterwards) =
+            drain::with_lease_at_once(&self.state, local, me, &mut held.holder, work);
+        drop(held);
+        crate::chores::after_hold(self, &afterwards);
+        answer
+    }
+
     /// Runs `work` while nobody rotates, and puts what comes of draining on the list of chores, for the caller to look at.
     /// None: no lease in time.
     pub fn with_lease_quietly<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
@@ -434,7 +450,7 @@ impl Domain {
         let until = Instant::now() + at_most;
         while !done() {
             let left = until.saturating_duration_since(Instant::now());
-            self.with_lease(left.min(LEASE_WAIT), |_| ());
+            self.with_lease_at_once(left.min(LEASE_WAIT), |_| ());
             if done() {
                 break;
             }
@@ -465,7 +481,7 @@ impl Domain {
         let local = self.local();
         self.finish(local);
         if let Some(place) = local.place.get() {
-            self.with_lease(Duration::from_millis(200), |drain| {
+            self.with_lease_at_once(Duration::from_millis(200), |drain| {
                 slots::free(drain.state, place)
             });
             liveness::unlock_slot(local.locks(&self.state), place.slot);

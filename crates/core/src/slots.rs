@@ -194,7 +194,7 @@ fn introduce(words: &Slot) {
 fn reap_if_possible(state: &State, local: &Local) {
     if let Some(mut held) = take_lease(state, local, Duration::ZERO) {
         let me = held.me;
-        drain::with_lease(state, local, me, &mut held.holder, |drain| {
+        drain::with_lease_at_once(state, local, me, &mut held.holder, |drain| {
             reap(drain.state, drain.local)
         });
     }

@@ -281,13 +281,16 @@ impl Log {
 
     fn open_file(&self, truncate: bool) -> Result<(), Error> {
         let truncate = truncate && self.domain.is_sole_member();
-        let opened = self.domain.with_lease(OPEN_WAIT, |drain| {
-            let opened = drain.open_now(self.file);
-            if truncate && opened.is_ok() {
-                drain.truncate(self.file);
-            }
-            opened
-        });
+        let opened = match truncate {
+            true => self.domain.with_lease(OPEN_WAIT, |drain| {
+                drain
+                    .open_now(self.file)
+                    .inspect(|()| drain.truncate(self.file))
+            }),
+            false => self
+                .domain
+                .with_lease_at_once(OPEN_WAIT, |drain| drain.open_now(self.file)),
+        };
         // Where somebody holds the lease for long, whether the file can be opened is found out all the same.
         let opened = opened.unwrap_or_else(|| {
             fs::open_log(&self.path, Newborn::default(), Missing::Make).map(drop)
