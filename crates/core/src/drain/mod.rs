@@ -1,10 +1,10 @@
 //! Draining: whoever holds the lease moves records from all queues into the files.
 //!
-//! One hold is a number of passes, bounded in time: after [`HOLD_NS`] the holder marks itself tired, makes one more batch, and
-//! hands over to an heir if one waits. A pass is a number of windows (`window`); a window is written file by file
-//! (`part`), and committed by advancing the queues' cursors. Each step can be cut short by SIGKILL; `recover` goes on
-//! from the phase that was left (`journal`).
+//! One hold of the lease (`hold`) is a number of passes, bounded in time. A pass is a number of windows (`window`); a window is
+//! written file by file (`part`), and committed by advancing the queues' cursors. Each step can be cut short by SIGKILL;
+//! `recover` goes on from the phase that was left (`journal`).
 
+mod hold;
 mod part;
 pub(crate) mod reconcile;
 mod recover;
@@ -26,7 +26,7 @@ use crate::lease::{Lease, Owner};
 use crate::log::RotateOutcome;
 use crate::ring::{self, Entry};
 use crate::state::State;
-use crate::sys;
+pub(crate) use hold::{hold, inherit, with_lease, with_lease_at_once};
 use part::Attempt;
 use window::{FileSet, Gate, Range, Window};
 
@@ -123,133 +123,6 @@ pub(crate) struct Drain<'a> {
     /// Number of this hold, unique in the process.
     hold: u64,
     now_ns: u64,
-}
-
-/// Drains while holding the lease, which `me` has taken, and lets go of it.
-pub(crate) fn hold(
-    state: &State,
-    local: &Local,
-    me: Owner,
-    holder: &mut Holder,
-    force: bool,
-) -> Afterwards {
-    let drain = Drain::new(state, local, me, holder, force);
-    let started_ns = drain.now_ns;
-    go_on(drain, started_ns)
-}
-
-/// Drains for a hold that began at `started_ns`, and lets go of the lease.
-fn go_on(mut drain: Drain<'_>, started_ns: u64) -> Afterwards {
-    let (state, me) = (drain.state, drain.me);
-    let until_ns = drain.now_ns + HOLD_NS;
-    let lease = state.lease();
-    if !drain.settle_journal() {
-        let_go(state, me, started_ns);
-        return drain.holder.afterwards;
-    }
-    let mut more = drain.pass(until_ns);
-    loop {
-        // One batch and nothing after it: by far the most frequent hold, and the time does not matter.
-        if !more && lease.release(me) {
-            note_hold(state, started_ns);
-            break;
-        }
-        drain.now_ns = clock::monotonic_ns();
-        if drain.now_ns <= until_ns && lease.peek().heir().is_none() {
-            more = drain.pass(until_ns);
-            continue;
-        }
-        lease.tire();
-        more = drain.pass(0);
-        if hand_over(state, me, started_ns) {
-            break;
-        }
-    }
-    drain.holder.afterwards
-}
-
-/// Lets go whatever is pending: the journal cannot be settled now, by this process.
-fn let_go(state: &State, me: Owner, started_ns: u64) {
-    loop {
-        if state.lease().release(me) {
-            return note_hold(state, started_ns);
-        }
-        if hand_over(state, me, started_ns) {
-            return;
-        }
-    }
-}
-
-/// Lets go in favour of the heir, if there is one.
-fn hand_over(state: &State, me: Owner, started_ns: u64) -> bool {
-    let is_handed = state.lease().hand_over(me);
-    if is_handed {
-        // Before the heir is woken, who mostly takes this process's core: the hold has ended.
-        note_hold(state, started_ns);
-        sys::wake_all(&state.head().lease);
-    }
-    is_handed
-}
-
-/// A hold has just ended; the next holder may be noting its own.
-fn note_hold(state: &State, started_ns: u64) {
-    let ns = clock::monotonic_ns() - started_ns;
-    let counters = &state.control().counters;
-    counters.holds.fetch_add(1, Ordering::Relaxed);
-    if ns > counters.hold_ns_max.load(Ordering::Relaxed) {
-        counters.hold_ns_max.fetch_max(ns, Ordering::Relaxed);
-    }
-}
-
-/// Runs `work` with the lease held, the journal settled, and all written that was published before; then gives the lease back. The
-/// caller has taken the lease, and holds it for as long as that takes.
-pub(crate) fn with_lease<T>(
-    state: &State,
-    local: &Local,
-    me: Owner,
-    holder: &mut Holder,
-    work: impl FnOnce(&mut Drain<'_>) -> T,
-) -> (Option<T>, Afterwards) {
-    let prepare = |drain: &mut Drain<'_>| drain.pass_published();
-    under_lease(state, local, me, holder, prepare, work)
-}
-
-/// The same, whatever there is in the queues: the lease is held for a short time only.
-pub(crate) fn with_lease_at_once<T>(
-    state: &State,
-    local: &Local,
-    me: Owner,
-    holder: &mut Holder,
-    work: impl FnOnce(&mut Drain<'_>) -> T,
-) -> (Option<T>, Afterwards) {
-    under_lease(state, local, me, holder, |_| (), work)
-}
-
-fn under_lease<T>(
-    state: &State,
-    local: &Local,
-    me: Owner,
-    holder: &mut Holder,
-    prepare: impl FnOnce(&mut Drain<'_>),
-    work: impl FnOnce(&mut Drain<'_>) -> T,
-) -> (Option<T>, Afterwards) {
-    let mut drain = Drain::new(state, local, me, holder, true);
-    let started_ns = drain.now_ns;
-    let mut settled = drain.settle_journal();
-    if settled {
-        prepare(&mut drain);
-        // What `work` does to a file must not hide what the journal says of it.
-        settled = drain.settle_journal();
-    }
-    let answer = settled.then(|| work(&mut drain));
-    let before = drain.holder.afterwards;
-    if !settled {
-        let_go(state, me, started_ns);
-        return (answer, before);
-    }
-    let mut after = go_on(Drain::new(state, local, me, holder, true), started_ns);
-    after.tidy.insert_all(before.tidy);
-    (answer, after)
 }
 
 impl<'a> Drain<'a> {
@@ -892,31 +765,4 @@ fn walk(state: &State, range: Range, done: FileSet) {
     // ORDERING: as in `advance`.
     slot.drained
         .store(first_kept.unwrap_or(range.to), Ordering::Release);
-}
-
-/// Waits as heir of a tired holder, at most `at_most`. True: `me` has the lease.
-pub(crate) fn inherit(state: &State, me: Owner, at_most: Duration) -> bool {
-    let lease = state.lease();
-    let until_ns = clock::monotonic_ns() + at_most.as_nanos() as u64;
-    for _ in 0..200 {
-        if lease.peek().owner().is_none() {
-            return lease.acquire(me);
-        }
-        std::hint::spin_loop();
-    }
-    loop {
-        let seen = lease.peek();
-        if seen.owner().is_none() {
-            return lease.acquire(me);
-        }
-        let now_ns = clock::monotonic_ns();
-        if now_ns >= until_ns {
-            return !lease.withdraw(me) && lease.acquire(me);
-        }
-        sys::wait_while(
-            &state.head().lease,
-            seen.0,
-            Duration::from_nanos((until_ns - now_ns).min(2_000_000)),
-        );
-    }
 }
