@@ -374,7 +374,7 @@ impl Log {
         self.unread = members[behind..].to_vec();
         let known: HashSet<FileId> = members.iter().map(|member| member.id).collect();
         self.passed.retain(|id| known.contains(id));
-        self.heads.clear();
+        self.heads.retain(|id, _| known.contains(id));
         for member in &self.unread {
             if let Some(mut content) = self.open_member(member)? {
                 self.heads
@@ -386,13 +386,16 @@ impl Log {
 
     /// Whether a file that was listed is one of these: the same one, packed, or a copy of it.
     fn is_there(&self, before: &Member, members: &[Member]) -> io::Result<bool> {
-        let has_begun = self
-            .heads
-            .get(&before.id)
-            .is_some_and(|head| !head.is_empty());
+        // By its inode alone: it may be renamed, or emptied behind a copy, at this very moment.
+        if members.iter().any(|member| member.id == before.id) {
+            return Ok(true);
+        }
+        let head = self.heads.get(&before.id);
+        if head.is_none_or(Vec::is_empty) {
+            return Ok(false);
+        }
         for member in members {
-            if (has_begun || member.id == before.id)
-                && let Some(mut content) = self.open_member(member)?
+            if let Some(mut content) = self.open_member(member)?
                 && self.begins_as_listed(before, &mut content)?
             {
                 return Ok(true);
