@@ -7,7 +7,6 @@
 //! The record's dictionary is read once, before any code of the application runs, so that nobody changes it meanwhile.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::sync::Arc;
 
 use logboom::Severity;
@@ -16,18 +15,11 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
+use crate::buffer;
 use crate::keys::{KEYS, Keys, place};
 use crate::name::name;
 use crate::redaction::Redaction;
 use crate::values::{Room, Tree, class_name, message_of, pass_on, shown, text_of};
-
-/// How much memory a thread keeps for its next record.
-const KEPT_BYTES_MAX: usize = 64 << 10;
-
-thread_local! {
-    /// Taken while a record is encoded; a record that is encoded meanwhile (a `__str__` that logs) gets its own.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
 
 /// Turns records into lines of one format. It may be used from any thread.
 #[pyclass(frozen, module = "logboom._native")]
@@ -83,20 +75,13 @@ impl Encoder {
         if let Some(fields) = fields {
             parts.add(fields)?;
         }
-        // Without one when the thread is at its very end.
-        let mut out = BUFFER.try_with(Cell::take).unwrap_or_default();
-        out.clear();
-        let encoded = self.with_record(parts, message, request, exc_text, |record| {
-            self.native.encode(record, &mut out);
-        });
-        let line = encoded.and_then(|()| {
+        buffer::with(|out| {
+            self.with_record(parts, message, request, exc_text, |record| {
+                self.native.encode(record, out);
+            })?;
             let end = out.len() - usize::from(out.ends_with(b"\n"));
             PyString::from_bytes(py, &out[..end])
-        });
-        if out.capacity() <= KEPT_BYTES_MAX {
-            let _ = BUFFER.try_with(|buffer| buffer.set(out));
-        }
-        line
+        })
     }
 
     /// A line of somebody else's without what must not leave the process.

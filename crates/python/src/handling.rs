@@ -8,7 +8,6 @@
 //!
 //! What always holds: a record is published once; no Python code runs between the taking of its bytes and that.
 
-use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr;
 use std::sync::OnceLock;
@@ -19,23 +18,17 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFloat, PyList, PyString, PyTuple, PyType};
 
 use crate::asctime;
+use crate::buffer;
 use crate::inside::Inside;
 use crate::log::{Log, level};
 use crate::method::{self, Quick};
 use crate::name::name;
 
-/// How much memory a thread keeps for its next record.
-const KEPT_BYTES_MAX: usize = 64 << 10;
 /// What `Log::publish` answers when the handler's own code must rotate the file.
 const ROTATION_DUE: u8 = 1;
 /// The whole text is the message.
 const MESSAGE_ALONE: &str = "%(message)s";
 const TIME: &str = "%(asctime)";
-
-thread_local! {
-    /// Taken while a line is published.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
 
 /// The standard library's own: what is something else was replaced, and has to be asked.
 pub(crate) struct Words {
@@ -254,17 +247,12 @@ fn publish(
     level: i64,
 ) -> PyResult<u8> {
     let parts = [text.to_str()?, end.to_str()?];
-    // Without one when the thread is at its very end.
-    let mut line = BUFFER.try_with(Cell::take).unwrap_or_default();
-    line.clear();
-    parts
-        .iter()
-        .for_each(|part| line.extend_from_slice(part.as_bytes()));
-    let answer = log.get().publish_line(log.py(), &line, level);
-    if line.capacity() <= KEPT_BYTES_MAX {
-        let _ = BUFFER.try_with(|buffer| buffer.set(line));
-    }
-    answer
+    buffer::with(|line| {
+        parts
+            .iter()
+            .for_each(|part| line.extend_from_slice(part.as_bytes()));
+        log.get().publish_line(log.py(), line, level)
+    })
 }
 
 /// The record has nothing but a message, and is as the standard library makes it.

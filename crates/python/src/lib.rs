@@ -7,6 +7,7 @@
 //! module is held while another thread or process is waited for.
 
 mod asctime;
+mod buffer;
 mod caller;
 mod config;
 mod direct;

@@ -8,12 +8,12 @@
 //! What always holds: the line is the one that `Encoder::encode` would have made of the `LogRecord`. An exception means that
 //! nothing is published.
 
-use std::cell::Cell;
 use std::sync::OnceLock;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
+use crate::buffer;
 use crate::encoder::{Encoder, Parts};
 use crate::handling::{attributes, is_empty_list};
 use crate::keys::place;
@@ -22,15 +22,8 @@ use crate::logger::{Call, Words};
 use crate::moment;
 use crate::name::name;
 
-/// How much memory a thread keeps for its next record.
-const KEPT_BYTES_MAX: usize = 64 << 10;
 /// From this level on a record may ask for the trail of its request.
 const ERROR: i64 = 40;
-
-thread_local! {
-    /// Taken while a record is made and published.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
 
 /// Where records of one component and level go, if that is one file.
 #[pyclass(frozen, module = "logboom._native")]
@@ -63,25 +56,21 @@ impl Way {
     ) -> PyResult<u8> {
         let py = message.py();
         let (log, encoder) = (self.log.get(), self.encoder.get());
-        // Without one when the thread is at its very end.
-        let mut line = BUFFER.try_with(Cell::take).unwrap_or_default();
-        line.clear();
-        let mut answer = Ok(0);
         let request = Some(request).filter(|request| !request.is_none());
-        let made = encoder.with_record(parts, message, request, None, |record| {
-            encoder.native().encode(record, &mut line);
-            if !line.ends_with(b"\n") {
-                line.push(b'\n');
-            }
-            let names = [record.component, record.request.id];
-            answer = match self.to_main {
-                true => log.record_and_publish(py, levelno, names, [b"", &line], true, None),
-                false => log.publish_line(py, &line, levelno),
-            };
+        let mut answer = Ok(0);
+        let made = buffer::with(|line| {
+            encoder.with_record(parts, message, request, None, |record| {
+                encoder.native().encode(record, line);
+                if !line.ends_with(b"\n") {
+                    line.push(b'\n');
+                }
+                let names = [record.component, record.request.id];
+                answer = match self.to_main {
+                    true => log.record_and_publish(py, levelno, names, [b"", line], true, None),
+                    false => log.publish_line(py, line, levelno),
+                };
+            })
         });
-        if line.capacity() <= KEPT_BYTES_MAX {
-            let _ = BUFFER.try_with(|buffer| buffer.set(line));
-        }
         made.and(answer)
     }
 }
