@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::capture::Capture;
 use crate::chores::Chores;
 use crate::claim;
-use crate::drain::{self, Holder};
+use crate::drain::{self, First, Holder};
 use crate::error::Error;
 use crate::fds::{FdCell, LogFds};
 use crate::fs::{self, Descriptor};
@@ -335,14 +335,7 @@ impl Domain {
         at_most: Duration,
         work: impl FnOnce(&mut drain::Drain<'_>) -> T,
     ) -> Option<T> {
-        let local = self.local();
-        let mut held = slots::take_lease(&self.state, local, at_most)?;
-        let me = held.me;
-        let (answer, afterwards) =
-            drain::with_lease(&self.state, local, me, &mut held.holder, work);
-        drop(held);
-        crate::chores::after_hold(self, &afterwards);
-        answer
+        self.with_lease_after(First::Drain, at_most, work)
     }
 
     /// The same, whatever there is in the queues.
@@ -351,11 +344,20 @@ impl Domain {
         at_most: Duration,
         work: impl FnOnce(&mut drain::Drain<'_>) -> T,
     ) -> Option<T> {
+        self.with_lease_after(First::Nothing, at_most, work)
+    }
+
+    fn with_lease_after<T>(
+        &self,
+        first: First,
+        at_most: Duration,
+        work: impl FnOnce(&mut drain::Drain<'_>) -> T,
+    ) -> Option<T> {
         let local = self.local();
         let mut held = slots::take_lease(&self.state, local, at_most)?;
         let me = held.me;
         let (answer, afterwards) =
-            drain::with_lease_at_once(&self.state, local, me, &mut held.holder, work);
+            drain::with_lease(&self.state, local, me, &mut held.holder, first, work);
         drop(held);
         crate::chores::after_hold(self, &afterwards);
         answer
@@ -367,8 +369,14 @@ impl Domain {
         let local = self.local();
         let mut held = slots::take_lease(&self.state, local, Duration::from_millis(200))?;
         let me = held.me;
-        let (answer, afterwards) =
-            drain::with_lease(&self.state, local, me, &mut held.holder, |_| work());
+        let (answer, afterwards) = drain::with_lease(
+            &self.state,
+            local,
+            me,
+            &mut held.holder,
+            First::Drain,
+            |_| work(),
+        );
         drop(held);
         local.chores.leave(&afterwards);
         answer
@@ -418,12 +426,18 @@ impl Domain {
         local.place(&self.state);
         let mut held = slots::take_lease(&self.state, local, Duration::from_millis(500))?;
         let me = held.me;
-        let (is_wanted, afterwards) =
-            drain::with_lease(&self.state, local, me, &mut held.holder, |drain| {
+        let (is_wanted, afterwards) = drain::with_lease(
+            &self.state,
+            local,
+            me,
+            &mut held.holder,
+            First::Drain,
+            |drain| {
                 drain.serve(goes_on, &mut |afterwards| {
                     crate::chores::hand_on(self, afterwards)
                 })
-            });
+            },
+        );
         drop(held);
         crate::chores::after_hold(self, &afterwards);
         is_wanted

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::blackbox;
 use crate::clock;
 use crate::domain::Local;
-use crate::drain::{self, Holder};
+use crate::drain::{self, First, Holder};
 use crate::layout::{
     ASIDE_RECORDER, Control, HOLDER_SLOT, SLOT_FREE, SLOT_LIVE, SLOTS, SLOTS_AT, Slot,
 };
@@ -194,9 +194,14 @@ fn introduce(words: &Slot) {
 fn reap_if_possible(state: &State, local: &Local) {
     if let Some(mut held) = take_lease(state, local, Duration::ZERO) {
         let me = held.me;
-        drain::with_lease_at_once(state, local, me, &mut held.holder, |drain| {
-            reap(drain.state, drain.local)
-        });
+        drain::with_lease(
+            state,
+            local,
+            me,
+            &mut held.holder,
+            First::Nothing,
+            |drain| reap(drain.state, drain.local),
+        );
     }
 }
 

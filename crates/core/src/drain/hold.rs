@@ -90,43 +90,29 @@ fn note_hold(state: &State, started_ns: u64) {
     }
 }
 
-/// Runs `work` with the lease held, the journal settled, and all written that was published before; then gives the lease back. The
-/// caller has taken the lease, and holds it for as long as that takes.
+/// What happens first, where something is done under the lease.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum First {
+    /// All is written that was published before: the lease is held for as long as that takes.
+    Drain,
+    /// Nothing, whatever there is in the queues: the lease is held for a short time only.
+    Nothing,
+}
+
+/// Runs `work` with the lease held and the journal settled, and gives the lease back. The caller has taken the lease.
 pub(crate) fn with_lease<T>(
     state: &State,
     local: &Local,
     me: Owner,
     holder: &mut Holder,
-    work: impl FnOnce(&mut Drain<'_>) -> T,
-) -> (Option<T>, Afterwards) {
-    let prepare = |drain: &mut Drain<'_>| drain.pass_published();
-    under_lease(state, local, me, holder, prepare, work)
-}
-
-/// The same, whatever there is in the queues: the lease is held for a short time only.
-pub(crate) fn with_lease_at_once<T>(
-    state: &State,
-    local: &Local,
-    me: Owner,
-    holder: &mut Holder,
-    work: impl FnOnce(&mut Drain<'_>) -> T,
-) -> (Option<T>, Afterwards) {
-    under_lease(state, local, me, holder, |_| (), work)
-}
-
-fn under_lease<T>(
-    state: &State,
-    local: &Local,
-    me: Owner,
-    holder: &mut Holder,
-    prepare: impl FnOnce(&mut Drain<'_>),
+    first: First,
     work: impl FnOnce(&mut Drain<'_>) -> T,
 ) -> (Option<T>, Afterwards) {
     let mut drain = Drain::new(state, local, me, holder, true);
     let started_ns = drain.now_ns;
     let mut settled = drain.settle_journal();
-    if settled {
-        prepare(&mut drain);
+    if settled && first == First::Drain {
+        drain.pass_published();
         // What `work` does to a file must not hide what the journal says of it.
         settled = drain.settle_journal();
     }

@@ -26,7 +26,7 @@ use crate::lease::{Lease, Owner};
 use crate::log::RotateOutcome;
 use crate::ring::{self, Entry};
 use crate::state::State;
-pub(crate) use hold::{hold, inherit, with_lease, with_lease_at_once};
+pub(crate) use hold::{First, hold, inherit, with_lease};
 use part::Attempt;
 use window::{FileSet, Gate, Range, Window};
 
