@@ -63,6 +63,14 @@ pub(crate) fn is_due(state: &State, slot: u16) -> bool {
         || requests::any(state, slot)
 }
 
+/// A line that a dead worker printed and nobody has made a record of.
+pub(crate) struct Printed {
+    pub stream: Stream,
+    pub text: String,
+    /// Where it ends in the file.
+    pub upto: u64,
+}
+
 /// What there is to tell, and the lines printed last that are to become records of their own.
 pub(crate) fn collect(
     state: &State,
@@ -70,7 +78,7 @@ pub(crate) fn collect(
     status: Option<i32>,
     out_of_memory: bool,
     records_max: usize,
-) -> (Death, Vec<(Stream, String)>) {
+) -> (Death, Vec<Printed>) {
     let slot = state.slot(place.slot);
     let (stacks, printed) = printed(state, place);
     let now_ns = clock::wall_ns();
@@ -120,25 +128,27 @@ fn bounded(mut records: Vec<Recorded>) -> Vec<Recorded> {
 }
 
 /// What the worker printed and nobody has read: stacks that `faulthandler` wrote, and lines.
-fn printed(state: &State, place: &Place) -> (String, Vec<(Stream, String)>) {
+fn printed(state: &State, place: &Place) -> (String, Vec<Printed>) {
     let flags = state.slot(place.slot).aside.flags.load(Ordering::Acquire);
     let (mut stacks, mut printed) = (String::new(), Vec::new());
     for stream in Stream::ALL {
         if flags & stream.flag() == 0 {
             continue;
         }
-        let (text, _) = capture::rest(state, place, stream, OUTPUT_BYTES_MAX);
+        let (bytes, start) = capture::rest(state, place, stream, OUTPUT_BYTES_MAX);
         let mut in_stack = false;
         // A fatal error is told where the program was just writing: in the middle of a line, too.
-        let (before, fatal) = text.split_at(capture::fatal_error(&text).unwrap_or(text.len()));
-        let lines = before.lines().chain(fatal.lines());
-        for line in lines.filter(|line| !line.trim().is_empty()) {
-            in_stack = begins_stack(line) || in_stack && is_of_stack(line);
+        let (before, fatal) = bytes.split_at(capture::fatal_error(&bytes).unwrap_or(bytes.len()));
+        let lines =
+            capture::lines(before, start).chain(capture::lines(fatal, start + before.len() as u64));
+        for (line, upto) in lines.filter(|(line, _)| !line.trim().is_empty()) {
+            in_stack = begins_stack(&line) || in_stack && is_of_stack(&line);
             if in_stack && stacks.len() + line.len() < STACKS_BYTES_MAX {
-                stacks.push_str(line);
+                stacks.push_str(&line);
                 stacks.push('\n');
             } else if !in_stack {
-                printed.push((stream, line.to_owned()));
+                let text = line.into_owned();
+                printed.push(Printed { stream, text, upto });
             }
         }
     }

@@ -5,13 +5,14 @@
 //! dead worker left is turned into records by the survivors (`blackbox`). The file of worker and stream is called
 //! `STATE.SLOT-EPOCH.out` or `.err` and goes with the worker.
 //!
-//! What always holds: `output_taken` in the worker's slot says how many bytes are records already. It is stored after they
-//! are published: a worker that is killed between the two gets one batch of printed lines twice, and none is lost.
-//! More than [`Capture::bytes_max`] waiting bytes are cut, with a mark.
+//! What always holds: a line is in the file until it is a record, and the worker's slot says up to where they are, in the same
+//! moment (`mark`): wherever it is killed, each line becomes one record. Only a copy in a log of another domain may be missing
+//! then. A line for which no queue has room stays; more than [`Capture::bytes_max`] waiting bytes are cut, and that is said.
 //!
 //! A fatal error of Python is left where it is, with all that follows, for the black box of a worker that has not long to
 //! live; also when it then ends in order. Of one that lives on, it becomes records like everything else.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
@@ -23,7 +24,8 @@ use std::sync::atomic::Ordering;
 use rustix::fs::FallocateFlags;
 
 use crate::clock;
-use crate::layout::ASIDE_OUTPUT;
+use crate::layout::{ASIDE_OUTPUT, Progress};
+use crate::mark::Mark;
 use crate::options::Severity;
 use crate::slots::Place;
 use crate::state::State;
@@ -35,9 +37,12 @@ pub(crate) const FATAL_ERROR: &str = "Fatal Python error: ";
 /// For so long a worker that told of a fatal error is expected to die.
 const DYING_NS: u64 = 30_000_000_000;
 
-/// Where a fatal error is told in `text`.
-pub(crate) fn fatal_error(text: &str) -> Option<usize> {
-    text.find(FATAL_ERROR)
+/// Where a fatal error is told in what was printed.
+pub(crate) fn fatal_error(printed: &[u8]) -> Option<usize> {
+    let error = FATAL_ERROR.as_bytes();
+    printed
+        .windows(error.len())
+        .position(|window| window == error)
 }
 
 /// A captured stream.
@@ -90,6 +95,9 @@ impl Stream {
     }
 }
 
+/// Takes a line, with what is to be noted of it, if it can.
+pub(crate) type Offer<'a> = &'a mut dyn FnMut(Stream, &str, &Mark) -> bool;
+
 /// The captured streams of this process.
 pub(crate) struct Capture {
     place: Place,
@@ -102,6 +110,8 @@ struct Caught {
     file: File,
     /// What the descriptor led to before.
     before: OwnedFd,
+    /// So many bytes are records already.
+    taken: u64,
     given_back: u64,
     /// When a fatal error was first found where reading goes on (monotonic); 0: there is none.
     fatal_since_ns: u64,
@@ -133,22 +143,22 @@ impl Capture {
         Ok(capture)
     }
 
-    /// Gives the whole lines printed since the last time to `publish`. True: there were some.
-    pub fn tick(&mut self, state: &State, publish: &mut dyn FnMut(Stream, &str)) -> bool {
+    /// Offers the whole lines printed since the last time, until one is not taken. True: there were some.
+    pub fn tick(&mut self, state: &State, offer: Offer) -> bool {
         let mut moved = false;
         for caught in &mut self.caught {
-            moved |= caught.take(state, &self.place, self.bytes_max, false, publish);
+            moved |= caught.take(state, &self.place, self.bytes_max, false, offer);
         }
         moved
     }
 
     /// The same with what has no line end yet, before the capture ends.
-    pub fn finish(mut self, state: &State, publish: &mut dyn FnMut(Stream, &str)) {
+    pub fn finish(mut self, state: &State, offer: Offer) {
         for caught in &self.caught {
             let _ = sys::redirect(caught.before.as_fd(), caught.stream as RawFd + 1);
         }
         for caught in &mut self.caught {
-            caught.take(state, &self.place, self.bytes_max, true, publish);
+            caught.take(state, &self.place, self.bytes_max, true, offer);
         }
         // What a dying worker tells of its death stays for the survivors.
         self.caught.retain(|caught| caught.fatal_since_ns == 0);
@@ -177,7 +187,7 @@ fn catch(state: &State, place: &Place, stream: Stream) -> io::Result<Caught> {
     let before = sys::borrow(fd).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))?;
     let before = rustix::io::fcntl_dupfd_cloexec(before, 3);
     let slot = &state.slot(place.slot).aside;
-    slot.output_taken[stream as usize].store(0, Ordering::Relaxed);
+    slot.output_read[stream as usize].set(0);
     slot.flags.fetch_or(stream.flag(), Ordering::AcqRel);
     let caught = before.map_err(io::Error::from).and_then(|before| {
         sys::redirect(file.as_fd(), fd)?;
@@ -188,6 +198,7 @@ fn catch(state: &State, place: &Place, stream: Stream) -> io::Result<Caught> {
             stream,
             file,
             before,
+            taken: 0,
             given_back: 0,
             fatal_since_ns: 0,
         }),
@@ -206,93 +217,130 @@ pub(crate) fn forget(state: &State, place: &Place, stream: Stream) {
 }
 
 impl Caught {
+    /// True: there was something to take.
     fn take(
         &mut self,
         state: &State,
         place: &Place,
         bytes_max: u64,
         all: bool,
-        publish: &mut dyn FnMut(Stream, &str),
+        offer: Offer,
     ) -> bool {
-        let taken = &state.slot(place.slot).aside.output_taken[self.stream as usize];
-        let start = taken.load(Ordering::Relaxed);
+        let progress = &state.slot(place.slot).aside.output_read[self.stream as usize];
+        let start = self.taken;
         let Ok(end) = self.file.metadata().map(|file| file.len()) else {
             return false;
         };
-        let mut at = start;
-        if end.saturating_sub(at) > bytes_max {
-            let skip = end - at - bytes_max / 2;
-            publish(
-                self.stream,
-                &format!("[logboom: {skip} bytes of output were too many, and are left out]"),
-            );
-            at += skip;
+        let waiting = end.saturating_sub(start);
+        if waiting > bytes_max && !self.leave_out(waiting - bytes_max / 2, progress, offer) {
+            return true;
         }
         let now_ns = clock::monotonic_ns();
         let waits = |since_ns: u64| {
-            (since_ns == 0 || now_ns.saturating_sub(since_ns) < DYING_NS)
-                && end - start <= bytes_max
+            (since_ns == 0 || now_ns.saturating_sub(since_ns) < DYING_NS) && waiting <= bytes_max
         };
-        while at < end {
+        while self.taken < end {
             let stop_at_fatal = waits(self.fatal_since_ns);
-            let (step, fatal) = lines(&self.file, at..end, all, stop_at_fatal, &mut |line| {
-                publish(self.stream, line)
-            });
-            at += step;
-            if step > 0 {
-                taken.store(at, Ordering::Release);
-            }
-            if fatal && self.fatal_since_ns == 0 {
+            let whole = Whole::read(&self.file, self.taken..end, all, stop_at_fatal);
+            let took_all = self.take_lines(&whole, progress, offer);
+            if whole.is_before_fatal && self.fatal_since_ns == 0 {
                 self.fatal_since_ns = now_ns.max(1);
             }
-            if fatal || step == 0 {
+            if whole.is_before_fatal || whole.bytes.is_empty() || !took_all {
                 break;
             }
             self.fatal_since_ns = 0;
         }
-        if at - self.given_back.min(at) >= READ_BYTES as u64 {
-            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            let _ = rustix::fs::fallocate(&self.file, flags, 0, at & !4095);
-            self.given_back = at;
+        self.give_back();
+        self.taken != start
+    }
+
+    /// Leaves out so many bytes, and says so.
+    fn leave_out(&mut self, bytes: u64, progress: &Progress, offer: Offer) -> bool {
+        let upto = self.taken + bytes;
+        let text = format!("[logboom: {bytes} bytes of output were too many, and are left out]");
+        let said = offer(self.stream, &text, &Mark::Done { progress, upto });
+        if said {
+            self.taken = upto;
+            progress.set(upto);
         }
-        at != start
+        said
+    }
+
+    /// False: a line is left, since it was not taken.
+    fn take_lines(&mut self, whole: &Whole, progress: &Progress, offer: Offer) -> bool {
+        let mut took_all = true;
+        for (line, upto) in lines(&whole.bytes, self.taken) {
+            took_all =
+                line.trim().is_empty() || offer(self.stream, &line, &Mark::Done { progress, upto });
+            if !took_all {
+                break;
+            }
+            // CRASH(taken): the line is a record, which the queue's tail alone tells.
+            crash_point!("taken");
+            self.taken = upto;
+        }
+        progress.set(self.taken);
+        took_all
+    }
+
+    /// The file system gets back the pages behind what was read.
+    fn give_back(&mut self) {
+        if self.taken - self.given_back >= READ_BYTES as u64 {
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            let _ = rustix::fs::fallocate(&self.file, flags, 0, self.taken & !4095);
+            self.given_back = self.taken;
+        }
     }
 }
 
-/// Gives whole lines from the range's start on, one read's worth: how many bytes that was, and whether it ended at a fatal
-/// error, if it was to. `all`: the end of the file ends a line. A line that is longer than a read is given in parts.
-fn lines(
-    file: &File,
-    range: Range<u64>,
-    all: bool,
-    stop_at_fatal: bool,
-    give: &mut dyn FnMut(&str),
-) -> (u64, bool) {
-    let mut buffer = vec![0; READ_BYTES.min((range.end - range.start) as usize)];
-    let Ok(count) = file.read_at(&mut buffer, range.start) else {
-        return (0, false);
-    };
-    let read = &buffer[..count];
-    let whole = match read.iter().rposition(|byte| *byte == b'\n') {
-        Some(last) => last + 1,
-        None if all || count == READ_BYTES => count,
-        None => return (0, false),
-    };
-    let fatal = read[..whole]
-        .windows(FATAL_ERROR.len())
-        .position(|window| stop_at_fatal && window == FATAL_ERROR.as_bytes());
-    let whole = fatal.unwrap_or(whole);
-    let text = String::from_utf8_lossy(&read[..whole]);
-    for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        give(line);
-    }
-    (whole as u64, fatal.is_some())
+/// Whole lines, one read's worth.
+#[derive(Default)]
+struct Whole {
+    bytes: Vec<u8>,
+    /// A fatal error follows at once.
+    is_before_fatal: bool,
 }
 
-/// What a dead worker printed and nobody has made records of, the last `most` bytes of it; and up to where that is.
-pub(crate) fn rest(state: &State, place: &Place, stream: Stream, most: u64) -> (String, u64) {
-    let aside = &state.slot(place.slot).aside;
-    let taken = aside.output_taken[stream as usize].load(Ordering::Acquire);
+impl Whole {
+    /// From the range's start on. `all`: the end of the file ends a line. A line that is longer than a read is given in parts.
+    fn read(file: &File, range: Range<u64>, all: bool, stop_at_fatal: bool) -> Whole {
+        let mut bytes = vec![0; READ_BYTES.min((range.end - range.start) as usize)];
+        let Ok(count) = file.read_at(&mut bytes, range.start) else {
+            return Whole::default();
+        };
+        let whole = match bytes[..count].iter().rposition(|byte| *byte == b'\n') {
+            Some(last) => last + 1,
+            None if all || count == READ_BYTES => count,
+            None => 0,
+        };
+        bytes.truncate(whole);
+        let fatal = fatal_error(&bytes).filter(|_| stop_at_fatal);
+        bytes.truncate(fatal.unwrap_or(whole));
+        Whole {
+            bytes,
+            is_before_fatal: fatal.is_some(),
+        }
+    }
+}
+
+/// The lines of `bytes`, without their ends, each with where it ends in the file, if they begin at `start` in it.
+pub(crate) fn lines(bytes: &[u8], start: u64) -> impl Iterator<Item = (Cow<'_, str>, u64)> {
+    let mut upto = start;
+    bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .map(move |line| {
+            upto += line.len() as u64;
+            let text = line.strip_suffix(b"\n").unwrap_or(line);
+            let text = text.strip_suffix(b"\r").unwrap_or(text);
+            (String::from_utf8_lossy(text), upto)
+        })
+}
+
+/// What a dead worker printed and nobody has made records of, the last `most` bytes of it; and where in the file that begins.
+pub(crate) fn rest(state: &State, place: &Place, stream: Stream, most: u64) -> (Vec<u8>, u64) {
+    let progress = &state.slot(place.slot).aside.output_read[stream as usize];
+    let taken = progress.done(state, place.slot);
     let path = stream.path(&state.path, place);
     let read = || -> io::Result<(Vec<u8>, u64)> {
         let mut options = OpenOptions::new();
@@ -304,8 +352,7 @@ pub(crate) fn rest(state: &State, place: &Place, stream: Stream, most: u64) -> (
         let start = taken.min(end).max(end.saturating_sub(most));
         let mut bytes = vec![0; (end - start) as usize];
         file.read_exact_at(&mut bytes, start)?;
-        Ok((bytes, end))
+        Ok((bytes, start))
     };
-    let (bytes, end) = read().unwrap_or_default();
-    (String::from_utf8_lossy(&bytes).into_owned(), end)
+    read().unwrap_or_default()
 }

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-/// The names of all points, in the order of a drain, an outside rotation, a rotation and the telling of a death.
-pub const POINTS: [&str; 13] = [
+/// The names of all points, in the order of a drain, an outside rotation, a rotation and the telling of a death and of
+/// what was printed.
+pub const POINTS: [&str; 15] = [
     "intent-stored",
     "batch-written",
     "ledger-stored",
@@ -18,6 +19,8 @@ pub const POINTS: [&str; 13] = [
     "renamed",
     "rotation-archived",
     "kept",
+    "marked",
+    "taken",
     "told",
 ];
 

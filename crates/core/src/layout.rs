@@ -231,11 +231,26 @@ pub(crate) struct Aside {
     pub recorder_number: AtomicU64,
     /// Where the queue stood when this worker took the place.
     pub queue_start: AtomicU64,
-    /// Bytes of captured standard output and error that are records already.
-    pub output_taken: [AtomicU64; 2],
+    /// Bytes of captured standard output and error that this worker has made records of.
+    pub output_read: [Progress; 2],
+    /// Bytes of them that others have, since it is dead.
+    pub output_told: [Progress; 2],
+    /// Requests that died and have their access record; logs that have their copy of the black box.
+    pub requests_told: Progress,
+    pub copies_told: Progress,
     /// Why the worker expects to die; empty: it does not.
     pub dying: Text<120>,
-    _reserved: [AtomicU64; 69],
+    _reserved: [AtomicU64; 53],
+}
+
+/// How much of something is records; see `mark`.
+#[repr(C)]
+pub(crate) struct Progress {
+    /// So much is.
+    pub done: AtomicU64,
+    /// Where a queue's tail must be for `next` to be: 0 for nowhere, the lowest bit for the holder's queue.
+    pub until: AtomicU64,
+    pub next: AtomicU64,
 }
 
 /// The worker has a table of requests in flight.

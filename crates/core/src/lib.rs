@@ -77,6 +77,7 @@ mod liveness;
 #[cfg(not(loom))]
 mod log;
 #[cfg(not(loom))]
+mod mark;
 mod options;
 #[cfg(not(loom))]
 mod place;

@@ -155,9 +155,10 @@ fn forget_the_last(state: &State, slot: u16) {
         &aside.recorder_overwritten,
         &aside.recorder_number,
     ];
-    for word in words.into_iter().chain(&aside.output_taken) {
-        word.store(0, Ordering::Relaxed);
-    }
+    words
+        .iter()
+        .for_each(|word| word.store(0, Ordering::Relaxed));
+    aside.progresses().for_each(|progress| progress.set(0));
     aside.dying.set(b"");
 }
 

@@ -547,3 +547,193 @@ fn a_teller_that_is_killed_is_followed_by_another() {
         );
     }
 }
+
+/// Sets where a forked child dies.
+#[cfg(feature = "crash-points")]
+fn die_at(point: &str) {
+    // SAFETY: sets a variable of this process, whose only thread this is.
+    unsafe { std::env::set_var("LOGBOOM_CRASH_AT", point) };
+}
+
+/// How often each of these ends a line of the log that is a record of its own.
+fn times(content: &str, ends: &[&str]) -> Vec<usize> {
+    let records = || content.lines().filter(|line| line.starts_with('2'));
+    let times_of = |end: &&str| records().filter(|line| line.ends_with(*end)).count();
+    ends.iter().map(times_of).collect()
+}
+
+const PRINTED: [&str; 4] = [
+    "stdout: one",
+    "stdout: two",
+    "stderr: three",
+    "stderr: four",
+];
+
+fn print_all() {
+    print_to(1, "one\n\ntwo\n");
+    print_to(2, "three\nfour");
+}
+
+/// The worker's own thread is killed where a line is about to count as a record, and where it just has.
+#[cfg(feature = "crash-points")]
+#[test]
+fn a_printed_line_is_one_record_wherever_its_worker_is_killed() {
+    for point in ["marked", "taken", "batch-written", "cursors-advanced"] {
+        for count in 1..=3 {
+            let place = Place::new();
+            let log = open(&place.log(), &text(&place));
+            let pid = fork(|| {
+                die_at(&format!("{point}:{count}"));
+                log.capture_output(&[1, 2], 1 << 20).unwrap();
+                print_all();
+                std::thread::sleep(secs(1));
+                signal_self(libc::SIGKILL);
+                0
+            });
+            let status = wait(pid);
+            log.harvest(pid as u32, Some(status), "");
+            assert!(log.flush(secs(5)));
+            let content = place.content();
+            assert_eq!(
+                times(&content, &PRINTED),
+                [1; 4],
+                "{point}:{count}: {content}"
+            );
+        }
+    }
+}
+
+/// Real kills at any moment: what `write` took is one record each, in order.
+#[test]
+fn what_a_killed_worker_printed_is_neither_lost_nor_doubled() {
+    let mut printed = 0;
+    for round in 0..40 {
+        let place = Place::new();
+        let log = open(&place.log(), &text(&place));
+        let count = place.state.join("count");
+        let pid = fork(|| {
+            log.capture_output(&[1], 1 << 20).unwrap();
+            for number in 1..u64::MAX {
+                print_to(1, &format!("line {number}\n"));
+                std::fs::write(&count, number.to_string()).unwrap();
+                if number % 20 == 0 {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+            }
+            0
+        });
+        std::thread::sleep(std::time::Duration::from_micros(21_000 + round * 1_300));
+        kill(pid, libc::SIGKILL);
+        let status = wait(pid);
+        log.harvest(pid as u32, Some(status), "");
+        assert!(log.flush(secs(5)));
+        let content = place.content();
+        let records = content.lines().filter(|line| line.starts_with('2'));
+        let numbers: Vec<u64> = records
+            .filter_map(|line| line.split_once("stdout: line ")?.1.parse().ok())
+            .collect();
+        let written = std::fs::read_to_string(&count).unwrap_or_default();
+        let written: u64 = written.parse().unwrap_or(0);
+        assert!(
+            numbers.len() as u64 >= written,
+            "{} of {written}",
+            numbers.len()
+        );
+        assert!(
+            numbers.iter().copied().eq(1..=numbers.len() as u64),
+            "{numbers:?}"
+        );
+        printed += written;
+    }
+    assert!(printed > 100, "{printed} lines in all");
+}
+
+/// The tail that a killed teller had announced is reached by a record that has nothing to do with it.
+#[cfg(feature = "crash-points")]
+#[test]
+fn another_record_in_the_tellers_queue_is_not_taken_for_what_it_was_killed_over() {
+    for count in 1..=5 {
+        let place = Place::new();
+        let log = open(&place.log(), &text(&place));
+        let pid = worker(&log, || {
+            log.capture_output(&[1, 2], 1 << 20).unwrap();
+            print_all();
+            signal_self(libc::SIGKILL);
+        });
+        let status = wait(pid);
+        let teller = fork(|| {
+            die_at(&format!("marked:{count}"));
+            log.harvest(pid as u32, Some(status), "");
+            0
+        });
+        let killed = libc::WIFSIGNALED(wait(teller));
+        assert!(killed || count > 1, "the box itself is marked");
+        // Too long for a queue of the worker's own.
+        let _ = log.publish(
+            Severity::INFO,
+            format!("{}\n", "x".repeat(60_000)).as_bytes(),
+        );
+        log.harvest(pid as u32, Some(status), "");
+        let content = place.content();
+        let told = (times(&content, &PRINTED), boxes(&content));
+        assert_eq!(told, (vec![1; 4], 1), "{count}: {content}");
+    }
+}
+
+/// Whoever tells of a group that is dead as a whole is killed at each record of it: the next goes on behind it.
+#[cfg(feature = "crash-points")]
+#[test]
+fn each_record_of_a_dead_worker_is_told_once_wherever_its_tellers_are_killed() {
+    let mut killed = 0;
+    for point in ["marked", "batch-written", "cursors-advanced"] {
+        for count in 1..=7 {
+            let place = Place::new();
+            let errors = place.logs.join("errors.log");
+            let copies = LogOptions {
+                black_box_copies: true,
+                ..text(&place)
+            };
+            let open_both = || (open(&errors, &copies), open(&place.log(), &text(&place)));
+            let group = fork(|| {
+                let (_errors, log) = open_both();
+                log.capture_output(&[1, 2], 1 << 20).unwrap();
+                log.begin_request("id-17", "GET", "/slow", "");
+                log.begin_request("id-18", "GET", "/slower", "");
+                print_all();
+                signal_self(libc::SIGKILL);
+                0
+            });
+            wait(group);
+            for _ in 0..2 {
+                let teller = fork(|| {
+                    die_at(&format!("{point}:{count}"));
+                    drop(open_both());
+                    0
+                });
+                killed += u32::from(libc::WIFSIGNALED(wait(teller)));
+            }
+            drop(open_both());
+            let content = place.content();
+            assert_eq!(
+                times(&content, &PRINTED),
+                [1; 4],
+                "{point}:{count}: {content}"
+            );
+            for path in ["/slow", "/slower"] {
+                let unfinished = format!("\"GET {path}\" unfinished after");
+                assert_eq!(
+                    content.matches(&unfinished).count(),
+                    1,
+                    "{point}:{count}: {content}"
+                );
+            }
+            let copy = std::fs::read_to_string(&errors).unwrap();
+            assert_eq!(
+                (boxes(&content), boxes(&copy)),
+                (1, 1),
+                "{point}:{count}: {content}{copy}"
+            );
+        }
+    }
+    assert!(killed >= 14, "{killed}");
+}

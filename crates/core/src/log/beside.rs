@@ -53,7 +53,7 @@ impl Copies {
         for beside in beside.iter().filter(|to| to.takes(component, severity)) {
             let line = line(&beside.encoder);
             // This thread is inside of a log, but it interrupts nobody.
-            let next = beside.log.enqueue_alone(severity, &line);
+            let next = beside.log.enqueue_alone(severity, &line, None);
             self.0.push((beside.log.clone(), next, severity, line));
         }
     }

@@ -1,7 +1,7 @@
 //! Records that do not go through their process's own queue: too long for it, or of a process without a place. They go
 //! through the queue of slot 0, by whoever holds the lease.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::ending::Ending;
@@ -9,6 +9,7 @@ use super::{DropReason, LEASE_WAIT, Log, Next, Outcome, Ticket};
 use crate::clock;
 use crate::drain;
 use crate::layout::HOLDER_SLOT;
+use crate::mark::{self, Mark};
 use crate::options::Severity;
 use crate::ring::{self, Entry};
 use crate::slots;
@@ -18,7 +19,7 @@ impl Log {
     /// Big records, and records of processes without a place: through the holder's queue, by the holder.
     #[cold]
     pub(super) fn publish_under_lease(&self, severity: Severity, line: &[u8]) -> Outcome {
-        if self.store_under_lease(severity, line, self.on_full_wait.max(LEASE_WAIT)) {
+        if self.store_under_lease(severity, line, self.on_full_wait.max(LEASE_WAIT), None) {
             Outcome::Published
         } else {
             self.publish_shortened(severity, line)
@@ -32,6 +33,7 @@ impl Log {
         severity: Severity,
         line: &[u8],
         wait: Duration,
+        mark: Option<&Mark>,
     ) -> bool {
         let state = &self.domain.state;
         let area = state.queue(HOLDER_SLOT);
@@ -39,7 +41,7 @@ impl Log {
         let cut = (line.len() > most).then(|| cut_line(line, most));
         let line = cut.as_deref().unwrap_or(line);
         let placed = self.domain.with_lease(wait, |drain| {
-            self.store_in_holder_queue(drain, severity, line, None)
+            self.store_in_holder_queue(drain, severity, line, mark)
         });
         let stored = placed == Some(true);
         if stored && cut.is_some() {
@@ -55,11 +57,12 @@ impl Log {
         drain: &mut drain::Drain<'_>,
         severity: Severity,
         line: &[u8],
-        told_until: Option<&AtomicU64>,
+        mark: Option<&Mark>,
     ) -> bool {
         let state = drain.state;
         let area = state.queue(HOLDER_SLOT);
         let slot = state.slot(HOLDER_SLOT);
+        mark::take_back(state);
         let queued = slot
             .tail
             .load(Ordering::Relaxed)
@@ -99,9 +102,8 @@ impl Log {
         series.file_seq[usize::from(self.file)].store(seq, Ordering::Relaxed);
         slot.published.fetch_add(1, Ordering::Relaxed);
         slot.published_bytes.fetch_add(len, Ordering::Relaxed);
-        // It is told when the tail has come as far as this.
-        if let Some(told_until) = told_until {
-            told_until.store(after, Ordering::Release);
+        if let Some(mark) = mark {
+            mark.set(HOLDER_SLOT, after);
         }
         slot.tail.store(after, Ordering::Release);
         drop(numbers);
@@ -126,7 +128,7 @@ impl Log {
             - Ending::BYTES_MAX;
         let short = cut_line(line, most.min(line.len()));
         state.control().counters.cut.fetch_add(1, Ordering::Relaxed);
-        match self.enqueue_alone(severity, &short) {
+        match self.enqueue_alone(severity, &short, None) {
             Next::Full => self.wait_for_room(severity, &short),
             next => self.settle_alone(Ticket(next), severity, &short),
         }

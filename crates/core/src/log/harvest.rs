@@ -1,8 +1,8 @@
 //! Telling of dead workers, and catching what this one prints.
 //!
 //! A dead worker is told of once, under the lease: first the lines that it printed last, then its black box. The holder's
-//! queue takes them, and in the same store that publishes the box, `told_until` says so: whoever is killed on the way is
-//! followed by another who goes on behind what is told. A place is given away only when its worker is told of.
+//! queue takes them, and the place says what is told in the same moment (`mark`): whoever is killed on the way is followed by
+//! another who goes on behind it. A place is given away only when its worker is told of.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::beside::{Beside, Copies};
 use super::ending::Ending;
-use super::{Log, Outcome};
-use crate::blackbox::{self, Death};
+use super::{Log, Outcome, Ticket};
+use crate::blackbox::{self, Death, Printed};
 use crate::capture::{self, Capture, Stream};
 use crate::clock;
 use crate::domain::Domain;
@@ -20,8 +20,9 @@ use crate::drain;
 use crate::error::Error;
 use crate::files::config::Config;
 use crate::format::{Encoder, Format, RECORD_BYTES_MAX, Record};
-use crate::layout::{HOLDER_SLOT, SLOT_LIVE};
+use crate::layout::{HOLDER_SLOT, Progress, SLOT_LIVE};
 use crate::liveness::Process;
+use crate::mark::Mark;
 use crate::options::{LogOptions, OnFull, Severity};
 use crate::recorder;
 use crate::requests::{self, RequestInFlight};
@@ -213,19 +214,11 @@ impl Log {
         let records_max = self.teller.records_max;
         let (death, printed) = blackbox::collect(state, &place, status, out_of_memory, records_max);
         if !is_told(state, &place) {
-            for (stream, text) in printed {
-                let (severity, component) = (stream.severity().0, stream.component());
-                let line = |encoder: &Encoder| printed_line(encoder, stream, death.process, &text);
-                copies.enqueue(&self.beside, component, severity, line);
-                self.store_in_holder_queue(drain, severity, &line(&self.teller.encoder), None);
+            for printed in &printed {
+                self.tell_printed(drain, &place, &death, printed, copies);
             }
             if access == Access::Here {
-                for request in &death.requests {
-                    let line = |encoder: &Encoder| death.encode_unfinished(request, encoder);
-                    copies.enqueue(&self.beside, blackbox::ACCESS, Severity::ERROR, line);
-                    let line = line(&self.teller.encoder);
-                    self.store_in_holder_queue(drain, Severity::ERROR, &line, None);
-                }
+                self.tell_unfinished(drain, &place, &death, copies);
             }
             if death.is_worth_telling() {
                 self.tell(drain, &place, &death, copies);
@@ -235,6 +228,75 @@ impl Log {
         crash_point!("told");
         clear(state, &place);
         death.requests
+    }
+
+    fn tell_printed(
+        &self,
+        drain: &mut drain::Drain<'_>,
+        place: &Place,
+        death: &Death,
+        printed: &Printed,
+        copies: &mut Copies,
+    ) {
+        let Printed { stream, text, upto } = printed;
+        let told = &drain.state.slot(place.slot).aside.output_told[*stream as usize];
+        let (severity, component) = (stream.severity().0, stream.component());
+        let line = |encoder: &Encoder| printed_line(encoder, *stream, death.process, text);
+        if self.tell_once(
+            drain,
+            place,
+            told,
+            *upto,
+            severity,
+            &line(&self.teller.encoder),
+        ) {
+            copies.enqueue(&self.beside, component, severity, line);
+        }
+    }
+
+    /// The access records of the requests that died.
+    fn tell_unfinished(
+        &self,
+        drain: &mut drain::Drain<'_>,
+        place: &Place,
+        death: &Death,
+        copies: &mut Copies,
+    ) {
+        let told = &drain.state.slot(place.slot).aside.requests_told;
+        for (request, upto) in death.requests.iter().zip(1..) {
+            let line = |encoder: &Encoder| death.encode_unfinished(request, encoder);
+            let severity = Severity::ERROR;
+            if self.tell_once(
+                drain,
+                place,
+                told,
+                upto,
+                severity,
+                &line(&self.teller.encoder),
+            ) {
+                copies.enqueue(&self.beside, blackbox::ACCESS, severity, line);
+            }
+        }
+    }
+
+    /// Stores what brings the progress to `upto`. False: another teller has done so, who was killed after it.
+    fn tell_once(
+        &self,
+        drain: &mut drain::Drain<'_>,
+        place: &Place,
+        progress: &Progress,
+        upto: u64,
+        severity: Severity,
+        line: &[u8],
+    ) -> bool {
+        let done = progress.done(drain.state, place.slot);
+        progress.set(done);
+        if done >= upto {
+            return false;
+        }
+        let mark = Mark::Done { progress, upto };
+        self.store_in_holder_queue(drain, severity, line, Some(&mark));
+        true
     }
 
     fn tell(
@@ -249,10 +311,11 @@ impl Log {
         crash_point!("kept");
         let room = drain.state.queue(HOLDER_SLOT).len as usize / 4;
         let most = RECORD_BYTES_MAX.min(room);
-        for copy in Shadow::of_copies(drain.state, &self.teller) {
+        let copied = &drain.state.slot(place.slot).aside.copies_told;
+        for (copy, upto) in Shadow::of_copies(drain.state, &self.teller).iter().zip(1..) {
             let log = copy.in_domain(self.domain.clone());
             let line = death.encode(&log.teller.encoder, most);
-            log.store_in_holder_queue(drain, Severity::ERROR, &line, None);
+            log.tell_once(drain, place, copied, upto, Severity::ERROR, &line);
         }
         copies.enqueue(
             &self.beside,
@@ -262,7 +325,12 @@ impl Log {
         );
         let line = death.encode(&self.teller.encoder, most);
         let told_until = &drain.state.slot(place.slot).aside.told_until;
-        self.store_in_holder_queue(drain, Severity::ERROR, &line, Some(told_until));
+        self.store_in_holder_queue(
+            drain,
+            Severity::ERROR,
+            &line,
+            Some(&Mark::Until(told_until)),
+        );
     }
 
     /// The worker sees its death coming (a timeout): the reason is kept for its black box, also when it then ends
@@ -317,23 +385,57 @@ impl Log {
         let kept = local.captured().take();
         if let Some((capture, shadow)) = kept {
             let log = shadow.in_domain(self.domain.clone());
-            capture.finish(&self.domain.state, &mut |stream, line| {
-                log.publish_printed(stream, line)
+            let mut printing = Printing::to(&log);
+            let mut patience = log.on_full_wait;
+            capture.finish(&self.domain.state, &mut |stream, line, mark| {
+                let taken = printing.offer(stream, line, mark) || {
+                    log.flush(std::mem::take(&mut patience));
+                    printing.offer(stream, line, mark)
+                };
+                if !taken {
+                    log.give_up();
+                }
+                true
             });
+            printing.drain();
+        }
+    }
+}
+
+/// What this process printed, on its way into a log.
+struct Printing<'a> {
+    log: &'a Log,
+    ticket: Ticket,
+}
+
+impl Printing<'_> {
+    fn to(log: &Log) -> Printing<'_> {
+        Printing {
+            log,
+            ticket: Ticket::default(),
         }
     }
 
-    fn publish_printed(&self, stream: Stream, text: &str) {
-        let process = std::process::id();
-        let (severity, _) = stream.severity();
-        let line = printed_line(&self.teller.encoder, stream, process, text);
-        self.record_published(severity, stream.component(), "", b"", &line);
-        let _: Outcome = self.publish(severity, &line);
+    /// Enqueues a line. False: there is no room for it now.
+    fn offer(&mut self, stream: Stream, text: &str, mark: &Mark) -> bool {
+        let (log, process) = (self.log, std::process::id());
+        let (severity, component) = (stream.severity().0, stream.component());
+        let line = |encoder: &Encoder| printed_line(encoder, stream, process, text);
+        let own = line(&log.teller.encoder);
+        let wait = log.on_full_wait.max(super::LEASE_WAIT);
+        let Some(ticket) = log.offer_marked(severity, &own, wait, Some(mark)) else {
+            return false;
+        };
+        self.ticket.add(ticket);
+        log.record_published(severity, component, "", b"", &own);
         let mut copies = Copies::default();
-        copies.enqueue(&self.beside, stream.component(), severity, |encoder| {
-            printed_line(encoder, stream, process, text)
-        });
+        copies.enqueue(&log.beside, component, severity, line);
         copies.settle();
+        true
+    }
+
+    fn drain(&mut self) {
+        let _: Outcome = self.log.drain(std::mem::take(&mut self.ticket));
     }
 }
 
@@ -426,9 +528,18 @@ pub(crate) fn read_output(domain: &Arc<Domain>) -> bool {
         return false;
     };
     let log = shadow.in_domain(domain.clone());
-    capture.tick(&domain.state, &mut |stream, line| {
-        log.publish_printed(stream, line)
-    })
+    let mut printing = Printing::to(&log);
+    let mut no_room = false;
+    let moved = capture.tick(&domain.state, &mut |stream, line, mark| {
+        let taken = printing.offer(stream, line, mark) || {
+            log.flush(Duration::ZERO);
+            printing.offer(stream, line, mark)
+        };
+        no_room |= !taken;
+        taken
+    });
+    printing.drain();
+    moved || no_room
 }
 
 fn is_long_dead(since: &std::sync::atomic::AtomicU64, now_ns: u64) -> bool {

@@ -34,6 +34,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fs::{self, Missing, Newborn};
 use crate::layout::HOLDER_SLOT;
 use crate::lease::Word;
+use crate::mark::Mark;
 use crate::options::{Durability, LogOptions, OnFull, OpenMode, Severity, SpoolFull};
 use crate::register;
 use crate::ring::{self, Entry};
@@ -257,7 +258,7 @@ impl Log {
         };
         log.open_file(options.mode == OpenMode::Truncate)?;
         crate::chores::look_at_archives(&log.domain, file);
-        if options.encoder.is_some() {
+        if options.encoder.is_some() && !options.black_box_copies {
             log.begin_to_tell();
         }
         if let (Some(_), Some(program)) = (log.spool, &options.relay_program) {
@@ -317,11 +318,17 @@ impl Log {
     /// Copies a line into this process's queue. Never waits, and enters the kernel only at the first record of a process.
     #[inline]
     pub fn enqueue(&self, severity: Severity, line: &[u8]) -> Ticket {
+        self.enqueue_marked(severity, line, None)
+    }
+
+    /// The same, and something is noted of the record in the moment in which it counts.
+    #[inline]
+    fn enqueue_marked(&self, severity: Severity, line: &[u8], mark: Option<&Mark>) -> Ticket {
         let inside = Inside::enter();
         if inside.nested {
-            return self.enqueue_interrupting(severity, line);
+            return self.enqueue_interrupting(severity, line, mark);
         }
-        let next = self.enqueue_alone(severity, line);
+        let next = self.enqueue_alone(severity, line, mark);
         match next {
             Next::Nothing if inside.leave() => Ticket(Next::Drain),
             next => Ticket(next),
@@ -329,7 +336,7 @@ impl Log {
     }
 
     #[inline]
-    fn enqueue_alone(&self, severity: Severity, line: &[u8]) -> Next {
+    fn enqueue_alone(&self, severity: Severity, line: &[u8], mark: Option<&Mark>) -> Next {
         let state = &self.domain.state;
         let local = self.domain.local();
         let Some(place) = local.place(state) else {
@@ -342,7 +349,8 @@ impl Log {
             return Next::Big;
         }
         let mut producer = local.producer();
-        let Some((position, now_ns)) = self.store(state, place, &mut producer, severity, line)
+        let Some((position, now_ns)) =
+            self.store(state, place, &mut producer, severity, line, mark)
         else {
             return Next::Full;
         };
@@ -370,7 +378,7 @@ impl Log {
 
     /// From a signal handler that interrupted this thread inside a log: only what can be had at once.
     #[cold]
-    fn enqueue_interrupting(&self, severity: Severity, line: &[u8]) -> Ticket {
+    fn enqueue_interrupting(&self, severity: Severity, line: &[u8], mark: Option<&Mark>) -> Ticket {
         let state = &self.domain.state;
         let local = self.domain.local();
         let stored = local
@@ -378,7 +386,7 @@ impl Log {
             .filter(|place| !self.is_big(place, line))
             .and_then(|place| {
                 let mut producer = local.try_producer()?;
-                self.store(state, place, &mut producer, severity, line)
+                self.store(state, place, &mut producer, severity, line, mark)
             });
         if stored.is_none() {
             let slot = local
@@ -400,6 +408,7 @@ impl Log {
         producer: &mut Producer,
         severity: Severity,
         line: &[u8],
+        mark: Option<&Mark>,
     ) -> Option<(u64, u64)> {
         let slot = state.slot(place.slot);
         let seq = slot.file_seq[usize::from(self.file)].load(Ordering::Relaxed) + 1;
@@ -435,6 +444,9 @@ impl Log {
             slot.published_bytes.load(Ordering::Relaxed) + len,
             Ordering::Relaxed,
         );
+        if let Some(mark) = mark {
+            mark.set(place.slot, tail);
+        }
         // ORDERING: the entry is complete before the tail covers it; pairs with `Window::collect`.
         slot.tail.store(tail, Ordering::Release);
         producer.tail = tail;
@@ -606,7 +618,7 @@ impl Log {
             {
                 let _ = self.domain.hold(local, place.owner());
             }
-            match self.enqueue_alone(severity, line) {
+            match self.enqueue_alone(severity, line, None) {
                 Next::Full => {}
                 next => return self.settle_alone(Ticket(next), severity, line),
             }
@@ -646,7 +658,7 @@ impl Log {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-        let next = self.enqueue_alone(severity, line);
+        let next = self.enqueue_alone(severity, line, None);
         match next {
             Next::SpoolFull => self.refuse(stalled),
             next => self.settle_alone(Ticket(next), severity, line),

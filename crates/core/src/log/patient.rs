@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{DropReason, Log, Next, Outcome, Ticket};
 use crate::layout::HOLDER_SLOT;
+use crate::mark::Mark;
 use crate::options::Severity;
 
 impl Ticket {
@@ -35,7 +36,18 @@ impl Log {
     /// A line too long for this process's queue, or of a process without one, needs the drain lease, for which this waits at most
     /// `wait`; any other line waits for nothing. A line that no record can hold (8 MiB) is cut with a mark.
     pub fn offer(&self, severity: Severity, line: &[u8], wait: Duration) -> Option<Ticket> {
-        let ticket = self.enqueue(severity, line);
+        self.offer_marked(severity, line, wait, None)
+    }
+
+    /// The same, and something is noted of the record in the moment in which it counts.
+    pub(super) fn offer_marked(
+        &self,
+        severity: Severity,
+        line: &[u8],
+        wait: Duration,
+        mark: Option<&Mark>,
+    ) -> Option<Ticket> {
+        let ticket = self.enqueue_marked(severity, line, mark);
         match ticket.0 {
             Next::Full | Next::SpoolFull => {
                 // It may be full because the relay was killed.
@@ -43,7 +55,7 @@ impl Log {
                 None
             }
             Next::Big | Next::Placeless => self
-                .store_under_lease(severity, line, wait)
+                .store_under_lease(severity, line, wait, mark)
                 .then(Ticket::default),
             _ => Some(ticket),
         }

@@ -1,0 +1,102 @@
+//! What is noted of a record in the same moment in which it counts, so that a kill leaves no doubt about it.
+//!
+//! A record counts once its queue's tail is behind it. What is to be known then is stored just before that tail, together with the
+//! tail: whoever reads it compares the two. Shared memory is written in the program's order, also by a process that is killed.
+//!
+//! ```text
+//! done  until  next  tail      a killed process leaves
+//!   3     0      -    96       3: the next one is not begun
+//!   3     0      4    96       3
+//!   3    128     4    96       3: the record is not in the queue
+//!   3    128     4   128       4: it is, though nobody came to store it in `done`
+//!   4    128     5    ...      never: `until` is 0 before `next` changes
+//! ```
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::layout::{Aside, HOLDER_SLOT, Progress};
+use crate::state::State;
+
+/// Tails are multiples of 32: the lowest bit has room for which queue it is.
+const OF_HOLDER: u64 = 1;
+
+/// What is noted when a record counts.
+pub(crate) enum Mark<'a> {
+    /// Where the holder's queue ends behind it.
+    Until(&'a AtomicU64),
+    /// So much of something is done.
+    Done { progress: &'a Progress, upto: u64 },
+}
+
+impl Mark<'_> {
+    /// Call it directly before `tail` is stored, which is in the queue of this place.
+    pub fn set(&self, slot: u16, tail: u64) {
+        match self {
+            Mark::Until(until) => until.store(tail, Ordering::Release),
+            Mark::Done { progress, upto } => progress.announce(*upto, slot, tail),
+        }
+        // CRASH(marked): the mark is set and the record does not count.
+        crash_point!("marked");
+    }
+}
+
+impl Progress {
+    /// How much is done of what the worker in `slot` has to do, or others of what it left.
+    pub fn done(&self, state: &State, slot: u16) -> u64 {
+        let done = self.done.load(Ordering::Acquire);
+        let until = self.until.load(Ordering::Acquire);
+        let queue = if until & OF_HOLDER == 0 {
+            slot
+        } else {
+            HOLDER_SLOT
+        };
+        let tail = state.slot(queue).tail.load(Ordering::Acquire);
+        if until != 0 && tail >= until & !OF_HOLDER {
+            done.max(self.next.load(Ordering::Acquire))
+        } else {
+            done
+        }
+    }
+
+    /// From now on so much is done, whatever was announced.
+    pub fn set(&self, done: u64) {
+        self.done.store(done, Ordering::Release);
+        self.until.store(0, Ordering::Release);
+    }
+
+    /// Only one thread of all processes announces at a time, and the last one's record counts.
+    fn announce(&self, upto: u64, slot: u16, tail: u64) {
+        let queue = if slot == HOLDER_SLOT { OF_HOLDER } else { 0 };
+        if self.until.load(Ordering::Relaxed) != 0 {
+            self.set(self.next.load(Ordering::Relaxed));
+        }
+        self.next.store(upto, Ordering::Release);
+        self.until.store(tail | queue, Ordering::Release);
+    }
+}
+
+impl Aside {
+    /// All of what is counted so.
+    pub fn progresses(&self) -> impl Iterator<Item = &Progress> {
+        let output = self.output_read.iter().chain(&self.output_told);
+        output.chain([&self.requests_told, &self.copies_told])
+    }
+}
+
+/// Takes back what was noted of a record in the holder's queue that a kill kept from counting: the next one there must not be
+/// taken for it. The lease is held.
+pub(crate) fn take_back(state: &State) {
+    let tail = state.slot(HOLDER_SLOT).tail.load(Ordering::Acquire);
+    for slot in 1..state.slots_used() {
+        let aside = &state.slot(slot).aside;
+        if aside.told_until.load(Ordering::Relaxed) > tail {
+            aside.told_until.store(0, Ordering::Release);
+        }
+        for progress in aside.progresses() {
+            let until = progress.until.load(Ordering::Relaxed);
+            if until & OF_HOLDER != 0 && until & !OF_HOLDER > tail {
+                progress.until.store(0, Ordering::Release);
+            }
+        }
+    }
+}
