@@ -6,7 +6,7 @@
 //! `STATE.SLOT-EPOCH.out` or `.err` and goes with the worker.
 //!
 //! What always holds: a line is in the file until it is a record, and the worker's slot says up to where they are, in the same
-//! moment (`mark`): wherever it is killed, each line becomes one record. Only a copy in a log of another domain may be missing
+//! moment (`mark`): wherever it is killed, each line becomes one record. Only a copy in a log of another domain may come twice
 //! then. A line for which no queue has room stays; more than [`Capture::bytes_max`] waiting bytes are cut, and that is said.
 //!
 //! A fatal error of Python is left where it is, with all that follows, for the black box of a worker that has not long to
@@ -259,7 +259,7 @@ impl Caught {
     fn leave_out(&mut self, bytes: u64, progress: &Progress, offer: Offer) -> bool {
         let upto = self.taken + bytes;
         let text = format!("[logboom: {bytes} bytes of output were too many, and are left out]");
-        let said = offer(self.stream, &text, &Mark::Done { progress, upto });
+        let said = offer(self.stream, &text, &Mark::new(progress, upto));
         if said {
             self.taken = upto;
             progress.set(upto);
@@ -272,7 +272,7 @@ impl Caught {
         let mut took_all = true;
         for (line, upto) in lines(&whole.bytes, self.taken) {
             took_all =
-                line.trim().is_empty() || offer(self.stream, &line, &Mark::Done { progress, upto });
+                line.trim().is_empty() || offer(self.stream, &line, &Mark::new(progress, upto));
             if !took_all {
                 break;
             }

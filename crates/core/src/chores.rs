@@ -17,7 +17,7 @@ use crate::drain::window::FileSet;
 use crate::files::compress::{self, Committed, Compress};
 use crate::files::{ledger, tidy};
 use crate::liveness;
-use crate::log::harvest::read_output;
+use crate::log::printed::read_output;
 use crate::sys::{self, LockKind};
 
 /// The chores of one process for one domain.

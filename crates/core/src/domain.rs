@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::capture::Capture;
 use crate::chores::Chores;
 use crate::claim;
 use crate::drain::{self, First, Holder};
@@ -19,7 +18,7 @@ use crate::fds::{FdCell, LogFds};
 use crate::fs::{self, Descriptor};
 use crate::lease::Owner;
 use crate::liveness;
-use crate::log::harvest::Shadow;
+use crate::log::printed::Captured;
 use crate::log::relay::{self, Watch};
 use crate::options::LogOptions;
 use crate::requests::Numbers;
@@ -58,7 +57,7 @@ pub(crate) struct Local {
     pub logs: LogFds,
     hooks: [AtomicU64; 2],
     pub request_numbers: Numbers,
-    captured: Mutex<Option<(Capture, Shadow)>>,
+    captured: Mutex<Option<Captured>>,
     /// When this process looked for dead workers last (monotonic).
     pub looked_for_dead_ns: AtomicU64,
     /// The kernel's count as far as this process has told of it; `u64::MAX`: this process has not looked yet.
@@ -212,7 +211,7 @@ impl Local {
     }
 
     /// What this process prints, and where it goes.
-    pub fn captured(&self) -> MutexGuard<'_, Option<(Capture, Shadow)>> {
+    pub fn captured(&self) -> MutexGuard<'_, Option<Captured>> {
         self.captured
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())

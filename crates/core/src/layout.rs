@@ -219,8 +219,6 @@ pub(crate) struct Aside {
     pub flags: AtomicU64,
     /// Monotonic time when the worker was first found dead; 0: it was not.
     pub dead_since_ns: AtomicU64,
-    /// Where the holder's queue ends behind this worker's black box; 0: that is not written yet.
-    pub told_until: AtomicU64,
     /// Requests for which there was no room.
     pub requests_missed: AtomicU64,
     /// The recorder's oldest whole entry, its end, and how many entries were overwritten.
@@ -238,9 +236,11 @@ pub(crate) struct Aside {
     /// Requests that died and have their access record; logs that have their copy of the black box.
     pub requests_told: Progress,
     pub copies_told: Progress,
+    /// 1: its black box is told.
+    pub box_told: Progress,
     /// Why the worker expects to die; empty: it does not.
     pub dying: Text<120>,
-    _reserved: [AtomicU64; 53],
+    _reserved: [AtomicU64; 51],
 }
 
 /// How much of something is records; see `mark`.

@@ -12,7 +12,7 @@
 //!   4    128     5    ...      never: `until` is 0 before `next` changes
 //! ```
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::layout::{Aside, HOLDER_SLOT, Progress};
 use crate::state::State;
@@ -20,23 +20,27 @@ use crate::state::State;
 /// Tails are multiples of 32: the lowest bit has room for which queue it is.
 const OF_HOLDER: u64 = 1;
 
-/// What is noted when a record counts.
-pub(crate) enum Mark<'a> {
-    /// Where the holder's queue ends behind it.
-    Until(&'a AtomicU64),
-    /// So much of something is done.
-    Done { progress: &'a Progress, upto: u64 },
+/// What is noted when a record counts: how far something is then.
+pub(crate) struct Mark<'a> {
+    progress: &'a Progress,
+    pub upto: u64,
 }
 
 impl Mark<'_> {
-    /// Call it directly before `tail` is stored, which is in the queue of this place.
+    pub fn new(progress: &Progress, upto: u64) -> Mark<'_> {
+        Mark { progress, upto }
+    }
+
+    /// Call it directly before `tail` is stored, which is that of the queue of this place.
     pub fn set(&self, slot: u16, tail: u64) {
-        match self {
-            Mark::Until(until) => until.store(tail, Ordering::Release),
-            Mark::Done { progress, upto } => progress.announce(*upto, slot, tail),
-        }
+        self.progress.announce(self.upto, slot, tail);
         // CRASH(marked): the mark is set and the record does not count.
         crash_point!("marked");
+    }
+
+    /// Whether a record that counts has set it, of those for what the worker in `slot` leaves.
+    pub fn is_set(&self, state: &State, slot: u16) -> bool {
+        self.progress.done(state, slot) >= self.upto
     }
 }
 
@@ -79,7 +83,7 @@ impl Aside {
     /// All of what is counted so.
     pub fn progresses(&self) -> impl Iterator<Item = &Progress> {
         let output = self.output_read.iter().chain(&self.output_told);
-        output.chain([&self.requests_told, &self.copies_told])
+        output.chain([&self.requests_told, &self.copies_told, &self.box_told])
     }
 }
 
@@ -88,11 +92,7 @@ impl Aside {
 pub(crate) fn take_back(state: &State) {
     let tail = state.slot(HOLDER_SLOT).tail.load(Ordering::Acquire);
     for slot in 1..state.slots_used() {
-        let aside = &state.slot(slot).aside;
-        if aside.told_until.load(Ordering::Relaxed) > tail {
-            aside.told_until.store(0, Ordering::Release);
-        }
-        for progress in aside.progresses() {
+        for progress in state.slot(slot).aside.progresses() {
             let until = progress.until.load(Ordering::Relaxed);
             if until & OF_HOLDER != 0 && until & !OF_HOLDER > tail {
                 progress.until.store(0, Ordering::Release);

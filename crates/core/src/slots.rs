@@ -150,7 +150,6 @@ fn forget_the_last(state: &State, slot: u16) {
     let words = [
         &aside.flags,
         &aside.dead_since_ns,
-        &aside.told_until,
         &aside.requests_missed,
         &aside.recorder_overwritten,
         &aside.recorder_number,

@@ -15,7 +15,7 @@ use crate::files::schedule::Schedule;
 use crate::journal;
 use crate::layout::{FILE_READY, HOLDER_SLOT};
 use crate::liveness::{self, Process};
-use crate::log::harvest::Shadow;
+use crate::log::shadow::Shadow;
 use crate::log::{DropReason, RotateOutcome};
 use crate::options::{LogOptions, SpoolFull, StateDir};
 use crate::place;

@@ -50,8 +50,8 @@ impl Log {
         stored
     }
 
-    /// Stores a record in the holder's queue and drains it. False: there is no room. `told_until`: gets the queue's end
-    /// behind the record, just before the record counts.
+    /// Stores a record in the holder's queue and drains it. False: there is no room. `mark`: what is noted
+    /// in the moment in which the record counts.
     pub(super) fn store_in_holder_queue(
         &self,
         drain: &mut drain::Drain<'_>,

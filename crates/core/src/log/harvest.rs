@@ -1,30 +1,26 @@
-//! Telling of dead workers, and catching what this one prints.
+//! Telling of dead workers.
 //!
 //! A dead worker is told of once, under the lease: first the lines that it printed last, then its black box. The holder's
 //! queue takes them, and the place says what is told in the same moment (`mark`): whoever is killed on the way is followed by
 //! another who goes on behind it. A place is given away only when its worker is told of.
 
-use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::beside::{Beside, Copies};
-use super::ending::Ending;
-use super::{Log, Outcome, Ticket};
+use super::Log;
+use super::beside::Copies;
+use super::printed::printed_line;
+use super::shadow::Shadow;
 use crate::blackbox::{self, Death, Printed};
-use crate::capture::{self, Capture, Stream};
+use crate::capture::{self, Stream};
 use crate::clock;
-use crate::domain::Domain;
 use crate::drain;
-use crate::error::Error;
-use crate::files::config::Config;
-use crate::format::{Encoder, Format, RECORD_BYTES_MAX, Record};
-use crate::layout::{HOLDER_SLOT, Progress, SLOT_LIVE};
+use crate::format::{Encoder, Format, RECORD_BYTES_MAX};
+use crate::layout::{Aside, HOLDER_SLOT, SLOT_LIVE};
 use crate::liveness::Process;
 use crate::mark::Mark;
-use crate::options::{LogOptions, OnFull, Severity};
-use crate::recorder;
+use crate::options::{LogOptions, Severity};
 use crate::requests::{self, RequestInFlight};
 use crate::slots::{self, Place};
 use crate::state::State;
@@ -213,124 +209,26 @@ impl Log {
         };
         let records_max = self.teller.records_max;
         let (death, printed) = blackbox::collect(state, &place, status, out_of_memory, records_max);
-        if !is_told(state, &place) {
-            for printed in &printed {
-                self.tell_printed(drain, &place, &death, printed, copies);
-            }
-            if access == Access::Here {
-                self.tell_unfinished(drain, &place, &death, copies);
-            }
-            if death.is_worth_telling() {
-                self.tell(drain, &place, &death, copies);
-            }
+        let mut telling = Telling {
+            log: self,
+            drain,
+            place: &place,
+            death: &death,
+            copies,
+        };
+        for printed in &printed {
+            telling.tell_printed(printed);
         }
-        // CRASH(told): the box is published, the place still says that there is something to tell; `is_told` knows.
+        if access == Access::Here {
+            telling.tell_unfinished();
+        }
+        if death.is_worth_telling() {
+            telling.tell_black_box();
+        }
+        // CRASH(told): the box is published, the place still says that there is something to tell; its progress knows.
         crash_point!("told");
         clear(state, &place);
         death.requests
-    }
-
-    fn tell_printed(
-        &self,
-        drain: &mut drain::Drain<'_>,
-        place: &Place,
-        death: &Death,
-        printed: &Printed,
-        copies: &mut Copies,
-    ) {
-        let Printed { stream, text, upto } = printed;
-        let told = &drain.state.slot(place.slot).aside.output_told[*stream as usize];
-        let (severity, component) = (stream.severity().0, stream.component());
-        let line = |encoder: &Encoder| printed_line(encoder, *stream, death.process, text);
-        if self.tell_once(
-            drain,
-            place,
-            told,
-            *upto,
-            severity,
-            &line(&self.teller.encoder),
-        ) {
-            copies.enqueue(&self.beside, component, severity, line);
-        }
-    }
-
-    /// The access records of the requests that died.
-    fn tell_unfinished(
-        &self,
-        drain: &mut drain::Drain<'_>,
-        place: &Place,
-        death: &Death,
-        copies: &mut Copies,
-    ) {
-        let told = &drain.state.slot(place.slot).aside.requests_told;
-        for (request, upto) in death.requests.iter().zip(1..) {
-            let line = |encoder: &Encoder| death.encode_unfinished(request, encoder);
-            let severity = Severity::ERROR;
-            if self.tell_once(
-                drain,
-                place,
-                told,
-                upto,
-                severity,
-                &line(&self.teller.encoder),
-            ) {
-                copies.enqueue(&self.beside, blackbox::ACCESS, severity, line);
-            }
-        }
-    }
-
-    /// Stores what brings the progress to `upto`. False: another teller has done so, who was killed after it.
-    fn tell_once(
-        &self,
-        drain: &mut drain::Drain<'_>,
-        place: &Place,
-        progress: &Progress,
-        upto: u64,
-        severity: Severity,
-        line: &[u8],
-    ) -> bool {
-        let done = progress.done(drain.state, place.slot);
-        progress.set(done);
-        if done >= upto {
-            return false;
-        }
-        let mark = Mark::Done { progress, upto };
-        self.store_in_holder_queue(drain, severity, line, Some(&mark));
-        true
-    }
-
-    fn tell(
-        &self,
-        drain: &mut drain::Drain<'_>,
-        place: &Place,
-        death: &Death,
-        copies: &mut Copies,
-    ) {
-        blackbox::keep(drain.state, place, death, &self.teller.encoder);
-        // CRASH(kept): the death has its entry, which the next teller takes again.
-        crash_point!("kept");
-        let room = drain.state.queue(HOLDER_SLOT).len as usize / 4;
-        let most = RECORD_BYTES_MAX.min(room);
-        let copied = &drain.state.slot(place.slot).aside.copies_told;
-        for (copy, upto) in Shadow::of_copies(drain.state, &self.teller).iter().zip(1..) {
-            let log = copy.in_domain(self.domain.clone());
-            let line = death.encode(&log.teller.encoder, most);
-            log.tell_once(drain, place, copied, upto, Severity::ERROR, &line);
-        }
-        copies.enqueue(
-            &self.beside,
-            blackbox::COMPONENT,
-            Severity::ERROR,
-            |encoder| death.encode(encoder, most),
-        );
-        let line = death.encode(&self.teller.encoder, most);
-        let told_until = &drain.state.slot(place.slot).aside.told_until;
-        self.store_in_holder_queue(
-            drain,
-            Severity::ERROR,
-            &line,
-            Some(&Mark::Until(told_until)),
-        );
     }
 
     /// The worker sees its death coming (a timeout): the reason is kept for its black box, also when it then ends
@@ -340,206 +238,6 @@ impl Log {
             blackbox::expect(self.domain.state.slot(place.slot), cause);
         }
     }
-
-    /// From now on, what this process prints to these descriptors (1 and 2) goes to bounded files in the state and comes
-    /// back as records of this log, with the component `stdout` or `stderr`; until this `Log` is dropped or the process
-    /// dies, also in children that inherit the descriptors. Once for each process.
-    ///
-    /// # Errors
-    /// The files cannot be made; everything is as it was before.
-    pub fn capture_output(&self, fds: &[RawFd], bytes_max: u64) -> Result<(), Error> {
-        let _inside = self.enter_to("capture output for")?;
-        let (state, local) = (&self.domain.state, self.domain.local());
-        let fail = |error: std::io::Error| Error::io("capture output beside", &state.path, &error);
-        let place = local
-            .place(state)
-            .ok_or_else(|| fail(std::io::ErrorKind::StorageFull.into()))?;
-        let mut kept = local.captured();
-        if kept.is_none() {
-            let capture = Capture::begin(state, place, fds, bytes_max).map_err(fail)?;
-            *kept = Some((capture, self.shadow()));
-            drop(kept);
-            self.captures.store(true, Ordering::Relaxed);
-            local.chores.watch(self.domain.weak());
-        }
-        Ok(())
-    }
-
-    /// This log, as the thread that reads what was printed knows it: without the domain, which must not stay for it.
-    fn shadow(&self) -> Shadow {
-        Shadow {
-            file: self.file,
-            path: self.path.clone(),
-            teller: self.teller.clone(),
-            beside: self.beside.clone(),
-        }
-    }
-
-    /// Ends what [`Log::capture_output`] began, with all that was printed until now published.
-    pub(super) fn release_output(&self) {
-        if !self.captures.swap(false, Ordering::Relaxed) {
-            return;
-        }
-        let local = self.domain.local();
-        local.chores.pause_watching();
-        let kept = local.captured().take();
-        if let Some((capture, shadow)) = kept {
-            let log = shadow.in_domain(self.domain.clone());
-            let mut printing = Printing::to(&log);
-            let mut patience = log.on_full_wait;
-            capture.finish(&self.domain.state, &mut |stream, line, mark| {
-                let taken = printing.offer(stream, line, mark) || {
-                    log.flush(std::mem::take(&mut patience));
-                    printing.offer(stream, line, mark)
-                };
-                if !taken {
-                    log.give_up();
-                }
-                true
-            });
-            printing.drain();
-        }
-    }
-}
-
-/// What this process printed, on its way into a log.
-struct Printing<'a> {
-    log: &'a Log,
-    ticket: Ticket,
-}
-
-impl Printing<'_> {
-    fn to(log: &Log) -> Printing<'_> {
-        Printing {
-            log,
-            ticket: Ticket::default(),
-        }
-    }
-
-    /// Enqueues a line. False: there is no room for it now.
-    fn offer(&mut self, stream: Stream, text: &str, mark: &Mark) -> bool {
-        let (log, process) = (self.log, std::process::id());
-        let (severity, component) = (stream.severity().0, stream.component());
-        let line = |encoder: &Encoder| printed_line(encoder, stream, process, text);
-        let own = line(&log.teller.encoder);
-        let wait = log.on_full_wait.max(super::LEASE_WAIT);
-        let Some(ticket) = log.offer_marked(severity, &own, wait, Some(mark)) else {
-            return false;
-        };
-        self.ticket.add(ticket);
-        log.record_published(severity, component, "", b"", &own);
-        let mut copies = Copies::default();
-        copies.enqueue(&log.beside, component, severity, line);
-        copies.settle();
-        true
-    }
-
-    fn drain(&mut self) {
-        let _: Outcome = self.log.drain(std::mem::take(&mut self.ticket));
-    }
-}
-
-/// The line of a record of something printed.
-fn printed_line(encoder: &Encoder, stream: Stream, process: u32, text: &str) -> Vec<u8> {
-    let (severity, level) = stream.severity();
-    encoder.line(&Record {
-        time_ns: clock::wall_ns(),
-        severity,
-        level,
-        component: stream.component(),
-        message: text.into(),
-        process: Some(process),
-        ..Record::default()
-    })
-}
-
-/// What is needed to make a [`Log`] for the thread's use.
-pub(crate) struct Shadow {
-    file: u16,
-    path: std::path::PathBuf,
-    teller: Teller,
-    beside: Arc<[Beside]>,
-}
-
-impl Shadow {
-    /// The log of a domain that black boxes are written to; None: no log of it asked for them.
-    pub fn of_teller(domain: &Domain) -> Option<Shadow> {
-        let state = &domain.state;
-        (0..state.files_used()).find_map(|file| {
-            let config = Config::load(&state.file_entry(file).config);
-            let format = config.format().filter(|_| !config.has_copies())?;
-            let teller = Teller {
-                encoder: Encoder::new(format),
-                records_max: 50,
-            };
-            Some(Shadow::of_file(state, file, teller))
-        })
-    }
-
-    /// The logs of a domain that black boxes are copied to; `teller` is the one that tells.
-    fn of_copies(state: &State, teller: &Teller) -> Vec<Shadow> {
-        let files = (0..state.files_used()).filter_map(|file| {
-            let config = Config::load(&state.file_entry(file).config);
-            let format = config.format().filter(|_| config.has_copies())?;
-            let teller = Teller {
-                encoder: teller.encoder.clone().with_format(format),
-                records_max: teller.records_max,
-            };
-            Some(Shadow::of_file(state, file, teller))
-        });
-        files.collect()
-    }
-
-    fn of_file(state: &State, file: u16, teller: Teller) -> Shadow {
-        Shadow {
-            file,
-            path: state.file_entry(file).path.to_path(),
-            teller,
-            beside: Arc::new([]),
-        }
-    }
-
-    pub fn in_domain(&self, domain: Arc<Domain>) -> Log {
-        let place = domain.local().place_if_taken();
-        let recording = place.is_some_and(|place| recorder::is_on(&domain.state, place));
-        Log {
-            domain,
-            file: self.file,
-            path: self.path.clone(),
-            ending: Ending::plain(),
-            hooks: AtomicBool::new(false),
-            durable: false,
-            spool: None,
-            on_full: OnFull::Block,
-            on_full_wait: Duration::from_millis(200),
-            recorder: AtomicBool::new(recording),
-            judge: Default::default(),
-            teller: self.teller.clone(),
-            beside: self.beside.clone(),
-            captures: AtomicBool::new(false),
-        }
-    }
-}
-
-/// Publishes what was printed since the last time. True: there was something.
-pub(crate) fn read_output(domain: &Arc<Domain>) -> bool {
-    let mut kept = domain.local().captured();
-    let Some((capture, shadow)) = kept.as_mut() else {
-        return false;
-    };
-    let log = shadow.in_domain(domain.clone());
-    let mut printing = Printing::to(&log);
-    let mut no_room = false;
-    let moved = capture.tick(&domain.state, &mut |stream, line, mark| {
-        let taken = printing.offer(stream, line, mark) || {
-            log.flush(Duration::ZERO);
-            printing.offer(stream, line, mark)
-        };
-        no_room |= !taken;
-        taken
-    });
-    printing.drain();
-    moved || no_room
 }
 
 fn is_long_dead(since: &std::sync::atomic::AtomicU64, now_ns: u64) -> bool {
@@ -549,14 +247,84 @@ fn is_long_dead(since: &std::sync::atomic::AtomicU64, now_ns: u64) -> bool {
     }
 }
 
-/// The box is in the holder's queue, or was written from there.
-fn is_told(state: &State, place: &Place) -> bool {
-    let until = state
-        .slot(place.slot)
-        .aside
-        .told_until
-        .load(Ordering::Acquire);
-    until != 0 && state.slot(HOLDER_SLOT).tail.load(Ordering::Acquire) >= until
+/// The records of a death, on their way into the holder's queue.
+struct Telling<'a, 'drain> {
+    log: &'a Log,
+    drain: &'a mut drain::Drain<'drain>,
+    place: &'a Place,
+    death: &'a Death,
+    copies: &'a mut Copies,
+}
+
+impl<'drain> Telling<'_, 'drain> {
+    fn tell_printed(&mut self, printed: &Printed) {
+        let Printed { stream, text, upto } = printed;
+        let mark = Mark::new(&self.aside().output_told[*stream as usize], *upto);
+        let process = self.death.process;
+        self.tell(&mark, stream.component(), stream.severity().0, |encoder| {
+            printed_line(encoder, *stream, process, text)
+        });
+    }
+
+    /// The access records of the requests that died.
+    fn tell_unfinished(&mut self) {
+        let (told, death) = (&self.aside().requests_told, self.death);
+        for (request, upto) in death.requests.iter().zip(1..) {
+            let mark = Mark::new(told, upto);
+            self.tell(&mark, blackbox::ACCESS, Severity::ERROR, |encoder| {
+                death.encode_unfinished(request, encoder)
+            });
+        }
+    }
+
+    fn tell_black_box(&mut self) {
+        let (state, death, log) = (self.drain.state, self.death, self.log);
+        let mark = Mark::new(&self.aside().box_told, 1);
+        if mark.is_set(state, self.place.slot) {
+            return;
+        }
+        blackbox::keep(state, self.place, death, &log.teller.encoder);
+        // CRASH(kept): the death has its entry, which the next teller takes again.
+        crash_point!("kept");
+        let room = state.queue(HOLDER_SLOT).len as usize / 4;
+        let most = RECORD_BYTES_MAX.min(room);
+        for (copy, upto) in Shadow::of_copies(state, &log.teller).iter().zip(1..) {
+            let log = copy.in_domain(log.domain.clone());
+            let line = death.encode(&log.teller.encoder, most);
+            let mark = Mark::new(&self.aside().copies_told, upto);
+            self.store(&log, &mark, Severity::ERROR, &line);
+        }
+        self.tell(&mark, blackbox::COMPONENT, Severity::ERROR, |encoder| {
+            death.encode(encoder, most)
+        });
+    }
+
+    fn aside(&self) -> &'drain Aside {
+        &self.drain.state.slot(self.place.slot).aside
+    }
+
+    /// A record of this log, and its copies in those of other domains; unless a teller who was killed has got so far.
+    fn tell(
+        &mut self,
+        mark: &Mark,
+        component: &str,
+        severity: Severity,
+        line: impl Fn(&Encoder) -> Vec<u8>,
+    ) {
+        if mark.is_set(self.drain.state, self.place.slot) {
+            return;
+        }
+        // Copies first: a kill in between lets them come twice, and does not lose them.
+        self.copies
+            .enqueue(&self.log.beside, component, severity, &line);
+        self.store(self.log, mark, severity, &line(&self.log.teller.encoder));
+    }
+
+    fn store(&mut self, log: &Log, mark: &Mark, severity: Severity, line: &[u8]) {
+        if !mark.is_set(self.drain.state, self.place.slot) {
+            log.store_in_holder_queue(self.drain, severity, line, Some(mark));
+        }
+    }
 }
 
 /// Nothing is left to be told of this worker.

@@ -12,8 +12,10 @@ mod exit;
 pub(crate) mod harvest;
 mod join;
 mod patient;
+pub(crate) mod printed;
 pub(crate) mod relay;
 pub(crate) mod rules;
+pub(crate) mod shadow;
 
 use std::cell::Cell;
 use std::os::fd::RawFd;

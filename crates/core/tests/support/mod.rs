@@ -45,6 +45,8 @@ impl Place {
         LogOptions {
             state_dir: logboom::StateDir::Path(self.state.clone()),
             queue_bytes: 128 << 10,
+            // Where the processors are overloaded a full queue is nobody's fault; tests of full queues have their own.
+            on_full_wait_ms: 20_000,
             ..LogOptions::default()
         }
     }
