@@ -1,9 +1,9 @@
 """Requests a second of a trivial Flask app under Gunicorn: the standard set-up with an access log beside logboom's.
 
-    python server.py FOLDER ROUNDS SECONDS [WORKER_CLASS...]
+    python server.py DRIVER FOLDER ROUNDS SECONDS [WORKER_CLASS...]
 
-Both servers stand at the same time, with the same workers, and are driven in turn by the same client: a few connections
-in a process of its own, kept alive where the worker does so (`sync` does not). The same server gives up to a tenth more
+Both servers stand at the same time, with the same workers, and are driven in turn by the same client, `DRIVER --drive
+PORT PATH SECONDS` (`src/drive.rs`): a few connections, kept alive where the worker does so (`sync` does not). The same server gives up to a tenth more
 or less after a new start, so both are started anew every few rounds; a round is several short turns of each, so that
 what else the machine does meets both. Writes one JSON object: the requests a second of each round, for each kind of
 worker and path.
@@ -16,7 +16,6 @@ worker and path.
 
 from __future__ import annotations
 
-import http.client
 import json
 import platform
 import signal
@@ -24,7 +23,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -40,7 +38,6 @@ def log():
     app.logger.warning("an order of %s for %d", "boots", 7)
     return "hello"
 """
-CONNECTIONS = 4
 # Then both servers are started anew.
 ROUNDS_OF_A_SERVER = 3
 TURNS = 5
@@ -84,43 +81,29 @@ class Server:
         self.process.wait(30)
 
 
-def requests_a_second(port: int, path: str, seconds: float) -> float:
+def requests_a_second(driver: str, port: int, path: str, seconds: float) -> float:
     """Drive the server for so long; what it answered a second."""
-    counts = [0] * CONNECTIONS
-    begun = time.perf_counter()
-    end = begun + seconds
-
-    def drive(index: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port)
-        while time.perf_counter() < end:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status != 200:
-                raise SystemExit(f"{path} answered {answer.status}")
-            counts[index] += 1
-        connection.close()
-
-    threads = [threading.Thread(target=drive, args=(index,)) for index in range(CONNECTIONS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(counts) / (time.perf_counter() - begun)
+    run = subprocess.run([driver, "--drive", str(port), path, str(seconds)], stdout=subprocess.PIPE, check=True)
+    return float(run.stdout)
 
 
-def measure(folder: Path, rounds: int, seconds: float, worker_class: str) -> list[dict[str, object]]:
+def measure(driver: str, folder: Path, rounds: int, seconds: float, worker_class: str) -> list[dict[str, object]]:
     """Both servers with this kind of worker, and for each path the requests a second of each round."""
     found: dict[str, dict[str, list[float]]] = {path: {name: [] for name in CONTESTANTS} for path in ("/", "/log")}
     for first in range(0, rounds, ROUNDS_OF_A_SERVER):
         some = range(first, min(first + ROUNDS_OF_A_SERVER, rounds))
         with tempfile.TemporaryDirectory(dir=folder) as own:
-            measure_servers(Path(own), some, seconds, worker_class, found)
+            measure_servers(driver, Path(own), some, seconds, worker_class, found)
     return [{"worker": worker_class, "path": path, **rates} for path, rates in found.items()]
 
 
 def measure_servers(
-    folder: Path, rounds: range, seconds: float, worker_class: str, found: dict[str, dict[str, list[float]]]
+    driver: str,
+    folder: Path,
+    rounds: range,
+    seconds: float,
+    worker_class: str,
+    found: dict[str, dict[str, list[float]]],
 ) -> None:
     """Start both servers, and add the requests a second of these rounds to what is `found`."""
     servers: dict[str, Server] = {}
@@ -129,12 +112,12 @@ def measure_servers(
             servers[name] = Server(name, folder, worker_class)
         for path, rates in found.items():
             for server in servers.values():
-                requests_a_second(server.port, path, seconds / 2)
+                requests_a_second(driver, server.port, path, seconds / 2)
             for _ in rounds:
                 sums = dict.fromkeys(CONTESTANTS, 0.0)
                 for turn in range(TURNS):
                     for name in CONTESTANTS if turn % 2 else CONTESTANTS[::-1]:
-                        sums[name] += requests_a_second(servers[name].port, path, seconds / TURNS)
+                        sums[name] += requests_a_second(driver, servers[name].port, path, seconds / TURNS)
                 for name, total in sums.items():
                     rates[name].append(total / TURNS)
     finally:
@@ -143,10 +126,10 @@ def measure_servers(
 
 
 def main() -> None:
-    base, rounds, seconds, *workers = sys.argv[1:]
+    driver, base, rounds, seconds, *workers = sys.argv[1:]
     cells: list[dict[str, object]] = []
     for worker_class in workers or ["sync", "gthread"]:
-        cells += measure(Path(base), int(rounds), float(seconds), worker_class)
+        cells += measure(driver, Path(base), int(rounds), float(seconds), worker_class)
     named = [f"{name} {version(name)}" for name in ("gunicorn", "flask")]
     json.dump({"versions": ", ".join([f"CPython {platform.python_version()}", *named]), "cells": cells}, sys.stdout)
 

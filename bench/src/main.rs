@@ -9,6 +9,7 @@ mod contestants;
 mod crew;
 mod debug;
 mod demands;
+mod drive;
 mod effect;
 mod holds;
 mod machine;
@@ -50,6 +51,9 @@ struct Arguments {
     /// Where the document goes. By default docs/benchmarks.md after a whole run, and the terminal after --quick or --only.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Only drive the server on this port for so many seconds, and print the requests a second; for the script of the servers.
+    #[arg(long, num_args = 3, value_names = ["PORT", "PATH", "SECONDS"], hide = true)]
+    drive: Option<Vec<String>>,
 }
 
 /// A section of the document.
@@ -108,6 +112,10 @@ impl Extent {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Some([port, path, seconds]) = arguments.drive.as_deref() {
+        println!("{}", drive::drive(port.parse()?, path, seconds.parse()?)?);
+        return Ok(());
+    }
     let started = Instant::now();
     let place = place::Place::make()?;
     let machine = machine::describe(place.logs());

@@ -58,6 +58,7 @@ pub fn measure(place: &Place, python: &Path, rounds: usize, shrink: usize) -> Re
     let mut command = Command::new(python);
     command
         .arg(SCRIPT)
+        .arg(std::env::current_exe()?)
         .arg(place.logs())
         .arg(rounds.to_string());
     command.arg((1.0 / shrink as f64).to_string());
