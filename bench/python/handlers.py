@@ -1,11 +1,10 @@
 """Measures handlers of Python's `logging`: `handlers.py DIRECTORY` prints the figures as JSON.
 
-Every handler is measured in each round, so that a change of the machine's speed meets all of them. A measurement forks
-its processes; each makes its own handler, warms it up, waits for the others, and logs a message with two arguments, in the
-default format where nothing else is said. Rates and times of calls come from runs of their own, so that reading the clock does not spoil the
-rate. The clock of a rate stops when the records are in the file; lines of the file are counted.
-Progress goes to stderr.
-"""
+Every handler is measured in each round, so that a change of the machine's speed meets all of them. A measurement
+forks its processes; each makes its own handler, warms it up, waits for the others, and logs a message with two
+arguments, in the default format where nothing else is said. Rates and times of calls come from runs of their own, so
+that reading the clock does not spoil the rate. The clock of a rate stops when the records are in the file; lines of
+the file are counted. Progress goes to stderr."""
 
 from __future__ import annotations
 

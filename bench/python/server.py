@@ -3,10 +3,10 @@
     python server.py DRIVER FOLDER ROUNDS SECONDS [WORKER_CLASS...]
 
 Both servers stand at the same time, with the same workers, and are driven in turn by the same client, `DRIVER --drive
-PORT PATH SECONDS` (`src/drive.rs`): a few connections, kept alive where the worker does so (`sync` does not). The same server gives up to a tenth more
-or less after a new start, so both are started anew every few rounds; a round is several short turns of each, so that
-what else the machine does meets both. Writes one JSON object: the requests a second of each round, for each kind of
-worker and path.
+PORT PATH SECONDS` (`src/drive.rs`): a few connections, kept alive where the worker does so (`sync` does not). The same
+server gives up to a tenth more or less after a new start, so both are started anew every few rounds; a round is several
+short turns of each, so that what else the machine does meets both. Writes one JSON object: the requests a second of
+each round, for each kind of worker and path.
 
 - `standard`: Gunicorn's own logger, `--access-logfile` and `--error-logfile` to files, Flask's logger to standard error
   (a file), nothing else: what most deployments have. One worker, so that its files are safe.

@@ -130,7 +130,7 @@ pub fn ruff(bench: &Workbench, progress: &Progress) -> Result<Report> {
         command
             .args(arguments)
             .arg("--no-cache")
-            .args(["python", "tests", "examples"])
+            .args(["python", "tests", "examples", "bench"])
             .current_dir(paths::root());
         report.add(&check(command, progress)?);
     }
