@@ -10,14 +10,17 @@ mod big;
 mod ending;
 mod exit;
 pub(crate) mod harvest;
+mod inside;
 mod join;
 mod patient;
 pub(crate) mod printed;
+mod publish;
 pub(crate) mod relay;
+mod rotating;
 pub(crate) mod rules;
 pub(crate) mod shadow;
+mod waiting;
 
-use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,26 +28,19 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 pub use self::beside::Beside;
-use self::ending::{Ending, Id};
+use self::ending::Ending;
 use self::harvest::Teller;
+use self::inside::Inside;
 use self::join::join;
+use self::publish::Next;
+pub use self::publish::Ticket;
 pub use self::relay::Relaying;
-use crate::clock;
-use crate::domain::{Domain, Local, Producer};
-use crate::drain::{self, Afterwards};
+use crate::domain::Domain;
 use crate::error::{Error, ErrorKind};
 use crate::fs::{self, Missing, Newborn};
-use crate::layout::HOLDER_SLOT;
-use crate::lease::Word;
-use crate::mark::Mark;
-use crate::options::{Durability, LogOptions, OnFull, OpenMode, Severity, SpoolFull};
+use crate::options::{Durability, LogOptions, OnFull, OpenMode, SpoolFull};
 use crate::register;
-use crate::ring::{self, Entry};
-use crate::slots::{self, HEIR_WAIT, Place};
-use crate::state::State;
 
-/// How long an owner of the lease may be seen without progress before the kernel is asked whether it lives.
-const PROBE_NS: u64 = 10_000_000;
 /// How long opening a log waits for the lease.
 const OPEN_WAIT: Duration = Duration::from_millis(20);
 const LEASE_WAIT: Duration = Duration::from_millis(200);
@@ -102,75 +98,6 @@ pub enum RotateOutcome {
     Rotated,
     /// A living process has code of its own for that, and was asked.
     Asked,
-}
-
-/// What is left to do after [`Log::enqueue`]: to be given to [`Log::settle`].
-#[derive(Debug)]
-#[must_use = "a ticket that is not settled leaves the record to the next publisher"]
-pub struct Ticket(Next);
-
-#[derive(Debug)]
-enum Next {
-    Nothing,
-    Dropped(DropReason),
-    Drain,
-    Inherit,
-    Probe,
-    /// The queue is full: the record is not in it.
-    Full,
-    /// The spool is full: the record is not in the queue.
-    SpoolFull,
-    /// Too long for the queue: it goes through the holder's.
-    Big,
-    Placeless,
-    RotationDue,
-    /// Published at this position; the disk must have it.
-    Sync(u64),
-}
-
-impl Ticket {
-    /// True: nothing is left to do.
-    #[inline]
-    pub fn is_settled(&self) -> bool {
-        matches!(self.0, Next::Nothing)
-    }
-}
-
-thread_local! {
-    /// How deep this thread is inside the functions of a log: more than once only in a signal handler.
-    static DEPTH: Cell<u32> = const { Cell::new(0) };
-    /// A record was published from inside: whoever is outermost makes sure that it is drained.
-    static INTERRUPTED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// This thread is inside a function of a log. A signal handler that publishes finds that out here, and then takes no
-/// lock that its own thread may have: it stores its record if that is possible at once, and leaves the draining to the
-/// call that it interrupted.
-struct Inside {
-    nested: bool,
-}
-
-impl Inside {
-    #[inline]
-    fn enter() -> Inside {
-        let depth = DEPTH.get();
-        DEPTH.set(depth + 1);
-        Inside { nested: depth > 0 }
-    }
-
-    /// Leaves, with all locks given back before. True: something was published from inside.
-    #[inline]
-    fn leave(self) -> bool {
-        let nested = self.nested;
-        drop(self);
-        !nested && INTERRUPTED.replace(false)
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        DEPTH.set(DEPTH.get() - 1);
-    }
 }
 
 /// One log file of a domain, open for publishing. Dropping the last one of a process leaves the domain.
@@ -306,427 +233,6 @@ impl Log {
         &self.path
     }
 
-    /// Publishes a line (with its terminator): [`Log::enqueue`] and [`Log::settle`] in one.
-    #[inline]
-    pub fn publish(&self, severity: Severity, line: &[u8]) -> Outcome {
-        let ticket = self.enqueue(severity, line);
-        if ticket.is_settled() {
-            Outcome::Published
-        } else {
-            self.settle(ticket, severity, line)
-        }
-    }
-
-    /// Copies a line into this process's queue. Never waits, and enters the kernel only at the first record of a process.
-    #[inline]
-    pub fn enqueue(&self, severity: Severity, line: &[u8]) -> Ticket {
-        self.enqueue_marked(severity, line, None)
-    }
-
-    /// The same, and something is noted of the record in the moment in which it counts.
-    #[inline]
-    fn enqueue_marked(&self, severity: Severity, line: &[u8], mark: Option<&Mark>) -> Ticket {
-        let inside = Inside::enter();
-        if inside.nested {
-            return self.enqueue_interrupting(severity, line, mark);
-        }
-        let next = self.enqueue_alone(severity, line, mark);
-        match next {
-            Next::Nothing if inside.leave() => Ticket(Next::Drain),
-            next => Ticket(next),
-        }
-    }
-
-    #[inline]
-    fn enqueue_alone(&self, severity: Severity, line: &[u8], mark: Option<&Mark>) -> Next {
-        let state = &self.domain.state;
-        let local = self.domain.local();
-        let Some(place) = local.place(state) else {
-            return Next::Placeless;
-        };
-        if self.spool.is_some() && self.is_spool_full() {
-            return Next::SpoolFull;
-        }
-        if self.is_big(place, line) {
-            return Next::Big;
-        }
-        let mut producer = local.producer();
-        let Some((position, now_ns)) =
-            self.store(state, place, &mut producer, severity, line, mark)
-        else {
-            return Next::Full;
-        };
-        let seen = state.lease().announce();
-        match seen.owner() {
-            _ if self.durable => Next::Sync(position),
-            None => Next::Drain,
-            Some(_) if seen.is_tired() && seen.heir().is_none() => Next::Inherit,
-            Some(_) => match producer.suspect(state, place, seen, now_ns) {
-                Next::Nothing if self.is_rotation_due(local) => Next::RotationDue,
-                next => next,
-            },
-        }
-    }
-
-    #[inline]
-    fn is_big(&self, place: &Place, line: &[u8]) -> bool {
-        let ending_len = if self.ending.is_plain() {
-            0
-        } else {
-            Ending::BYTES_MAX
-        };
-        ring::footprint((line.len() + ending_len) as u64) > place.area.len / 4
-    }
-
-    /// From a signal handler that interrupted this thread inside a log: only what can be had at once.
-    #[cold]
-    fn enqueue_interrupting(&self, severity: Severity, line: &[u8], mark: Option<&Mark>) -> Ticket {
-        let state = &self.domain.state;
-        let local = self.domain.local();
-        let stored = local
-            .place_if_taken()
-            .filter(|place| !self.is_big(place, line))
-            .and_then(|place| {
-                let mut producer = local.try_producer()?;
-                self.store(state, place, &mut producer, severity, line, mark)
-            });
-        if stored.is_none() {
-            let slot = local
-                .place_if_taken()
-                .map_or(HOLDER_SLOT, |place| place.slot);
-            return self.dropped(state, slot, DropReason::Reentrant);
-        }
-        state.lease().announce();
-        INTERRUPTED.set(true);
-        Ticket(Next::Nothing)
-    }
-
-    /// The copy itself: position and time, or None when there is no room.
-    #[inline]
-    fn store(
-        &self,
-        state: &State,
-        place: &Place,
-        producer: &mut Producer,
-        severity: Severity,
-        line: &[u8],
-        mark: Option<&Mark>,
-    ) -> Option<(u64, u64)> {
-        let slot = state.slot(place.slot);
-        let seq = slot.file_seq[usize::from(self.file)].load(Ordering::Relaxed) + 1;
-        let mut space = Vec::new();
-        let (line, more) = self.end(line, place.epoch, seq, &mut space);
-        let len = (line.len() + more.len()) as u64;
-        let (position, tail) =
-            self.make_room(state, place, producer, severity, ring::footprint(len))?;
-        let time_ns = clock::wall_ns();
-        let entry = Entry {
-            len: len as u32,
-            file: self.file,
-            severity: severity.0,
-            flags: 0,
-            time_ns,
-            seq,
-        };
-        ring::store(
-            &state.shm,
-            place.area,
-            producer.tail,
-            position,
-            entry,
-            line,
-            more,
-        );
-        slot.file_seq[usize::from(self.file)].store(seq, Ordering::Relaxed);
-        slot.published.store(
-            slot.published.load(Ordering::Relaxed) + 1,
-            Ordering::Relaxed,
-        );
-        slot.published_bytes.store(
-            slot.published_bytes.load(Ordering::Relaxed) + len,
-            Ordering::Relaxed,
-        );
-        if let Some(mark) = mark {
-            mark.set(place.slot, tail);
-        }
-        // ORDERING: the entry is complete before the tail covers it; pairs with `Window::collect`.
-        slot.tail.store(tail, Ordering::Release);
-        producer.tail = tail;
-        producer.stalled = false;
-        Some((position, time_ns))
-    }
-
-    #[inline]
-    fn make_room(
-        &self,
-        state: &State,
-        place: &Place,
-        producer: &mut Producer,
-        severity: Severity,
-        footprint: u64,
-    ) -> Option<(u64, u64)> {
-        let reserve = match self.on_full {
-            OnFull::Drop if severity < Severity::WARN => place.area.len / 8,
-            _ => 0,
-        };
-        let fits = |drained: u64| {
-            let (position, tail) = ring::place(place.area, producer.tail, drained, footprint)?;
-            (tail.wrapping_sub(drained) <= place.area.len - reserve).then_some((position, tail))
-        };
-        if let Some(placed) = fits(producer.drained_seen) {
-            return Some(placed);
-        }
-        // ORDERING: pairs with the holder's advance: it has read what we are about to overwrite.
-        let drained = state.slot(place.slot).drained.load(Ordering::Acquire);
-        let placed = fits(drained);
-        producer.drained_seen = drained;
-        placed
-    }
-
-    /// Does what the ticket says is left. Waits within bounds; call it without an interpreter lock.
-    pub fn settle(&self, ticket: Ticket, severity: Severity, line: &[u8]) -> Outcome {
-        let mut inside = Inside::enter();
-        if inside.nested {
-            return self.settle_interrupting(ticket);
-        }
-        let outcome = self.settle_alone(ticket, severity, line);
-        if self.spool.is_some() {
-            self.look_for_relay();
-        }
-        while inside.leave() {
-            inside = Inside::enter();
-            self.drain_once(&self.domain.state, self.domain.local(), &Next::Drain);
-        }
-        outcome
-    }
-
-    /// In a signal handler: nothing can be waited for, and the interrupted call drains.
-    fn settle_interrupting(&self, ticket: Ticket) -> Outcome {
-        match ticket.0 {
-            Next::Dropped(reason) => Outcome::Dropped(reason),
-            Next::Full | Next::SpoolFull | Next::Big | Next::Placeless => {
-                let slot = self
-                    .domain
-                    .local()
-                    .place_if_taken()
-                    .map_or(HOLDER_SLOT, |place| place.slot);
-                let _counted = self.dropped(&self.domain.state, slot, DropReason::Reentrant);
-                Outcome::Dropped(DropReason::Reentrant)
-            }
-            Next::RotationDue => Outcome::RotationDue,
-            _ => {
-                INTERRUPTED.set(true);
-                Outcome::Published
-            }
-        }
-    }
-
-    fn settle_alone(&self, ticket: Ticket, severity: Severity, line: &[u8]) -> Outcome {
-        let state = &self.domain.state;
-        let local = self.domain.local();
-        match ticket.0 {
-            Next::Nothing => Outcome::Published,
-            Next::Dropped(reason) => Outcome::Dropped(reason),
-            Next::RotationDue => Outcome::RotationDue,
-            Next::Placeless | Next::Big => self.publish_under_lease(severity, line),
-            Next::Full => self.wait_for_room(severity, line),
-            Next::SpoolFull => self.wait_for_spool(severity, line),
-            Next::Sync(position) => self.wait_for_disk(state, local, position),
-            Next::Drain | Next::Inherit | Next::Probe => self.drain_once(state, local, &ticket.0),
-        }
-    }
-
-    fn drain_once(&self, state: &State, local: &Local, next: &Next) -> Outcome {
-        let Some(place) = local.place_if_taken() else {
-            return Outcome::Published;
-        };
-        let (me, lease) = (place.owner(), state.lease());
-        let mine = match next {
-            Next::Inherit => lease.become_heir(me) && drain::inherit(state, me, HEIR_WAIT),
-            Next::Probe => slots::steal_from_the_dead(state, local, me),
-            _ => lease.acquire(me),
-        };
-        if !mine {
-            return Outcome::Published;
-        }
-        self.outcome(&self.domain.hold(local, me))
-    }
-
-    fn outcome(&self, afterwards: &Afterwards) -> Outcome {
-        if afterwards.hooks_due.contains(self.file) {
-            Outcome::RotationDue
-        } else {
-            Outcome::Published
-        }
-    }
-
-    fn is_rotation_due(&self, local: &Local) -> bool {
-        let due = self.hooks.load(Ordering::Relaxed)
-            && self
-                .domain
-                .state
-                .file_entry(self.file)
-                .live
-                .due_since
-                .load(Ordering::Relaxed)
-                != 0;
-        due && local.has_hooks(self.file)
-    }
-
-    /// The line as it is stored: what stays of it, and what follows, made in `space`.
-    #[inline]
-    fn end<'a>(
-        &self,
-        line: &'a [u8],
-        epoch: u32,
-        seq: u64,
-        space: &'a mut Vec<u8>,
-    ) -> (&'a [u8], &'a [u8]) {
-        if self.ending.is_plain() {
-            return (line, &[]);
-        }
-        let id = Id {
-            domain: self.domain.state.head().domain_id.load(Ordering::Relaxed),
-            epoch,
-            seq,
-        };
-        self.ending.split(line, id, space)
-    }
-
-    fn dropped(&self, state: &State, slot: u16, reason: DropReason) -> Ticket {
-        state.slot(slot).dropped[reason as usize].fetch_add(1, Ordering::Relaxed);
-        Ticket(Next::Dropped(reason))
-    }
-
-    /// The queue is full: drain it, or wait for who does, once per stall and bounded.
-    #[cold]
-    fn wait_for_room(&self, severity: Severity, line: &[u8]) -> Outcome {
-        let state = &self.domain.state;
-        let local = self.domain.local();
-        let Some(place) = local.place_if_taken() else {
-            return self.publish_under_lease(severity, line);
-        };
-        let stalled = local.producer().stalled;
-        let patience = if self.on_full == OnFull::Drop || stalled {
-            Duration::ZERO
-        } else {
-            self.on_full_wait
-        };
-        let until = Instant::now() + patience;
-        let mut pause = Duration::from_micros(50);
-        loop {
-            if state.lease().acquire(place.owner())
-                || slots::steal_from_the_dead(state, local, place.owner())
-            {
-                let _ = self.domain.hold(local, place.owner());
-            }
-            match self.enqueue_alone(severity, line, None) {
-                Next::Full => {}
-                next => return self.settle_alone(Ticket(next), severity, line),
-            }
-            if Instant::now() >= until {
-                break;
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(2));
-        }
-        let told = std::mem::replace(&mut local.producer().stalled, true);
-        if !told {
-            self.say_stalled();
-        }
-        state.slot(place.slot).dropped[DropReason::Full as usize].fetch_add(1, Ordering::Relaxed);
-        Outcome::Dropped(DropReason::Full)
-    }
-
-    /// Whether this spool refuses new records, since it is as long as it may be.
-    pub fn is_spool_full(&self) -> bool {
-        let live = &self.domain.state.file_entry(self.file).live;
-        live.spool_full.load(Ordering::Acquire) != 0
-    }
-
-    /// The spool is as long as it may be and keeps what it has: waits for its reader where that is the policy, once per stall.
-    #[cold]
-    fn wait_for_spool(&self, severity: Severity, line: &[u8]) -> Outcome {
-        let local = self.domain.local();
-        let stalled = local.producer().stalled;
-        let patience = match self.spool {
-            Some(SpoolFull::Block) if !stalled => self.on_full_wait,
-            _ => Duration::ZERO,
-        };
-        let until = Instant::now() + patience;
-        while self.is_spool_full() {
-            if Instant::now() >= until {
-                return self.refuse(stalled);
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        let next = self.enqueue_alone(severity, line, None);
-        match next {
-            Next::SpoolFull => self.refuse(stalled),
-            next => self.settle_alone(Ticket(next), severity, line),
-        }
-    }
-
-    fn refuse(&self, told: bool) -> Outcome {
-        let (state, local) = (&self.domain.state, self.domain.local());
-        local.producer().stalled = true;
-        if !told {
-            crate::stderr::say(&format!(
-                "the spool `{}` is as long as it may be; records for it are dropped and counted until its receiver has taken some: \
-                 see `logboom status`",
-                self.path.display()
-            ));
-        }
-        let slot = local
-            .place_if_taken()
-            .map_or(HOLDER_SLOT, |place| place.slot);
-        let _counted = self.dropped(state, slot, DropReason::Full);
-        Outcome::Dropped(DropReason::Full)
-    }
-
-    /// A reader of this spool has deleted segments: finds out whether there is room again.
-    pub fn look_for_room(&self) {
-        let entry = self.domain.state.file_entry(self.file);
-        let deleted = self
-            .domain
-            .with_lease_quietly(|| crate::files::tidy::delete_expired(entry));
-        deleted.into_iter().for_each(|deleted| deleted.close(entry));
-    }
-
-    fn say_stalled(&self) {
-        let who = crate::status::describe_holder(&self.domain);
-        crate::stderr::say(&format!(
-            "the queue of process {} for `{}` is full and nobody drains it ({who}); records are dropped and counted \
-             until there is room: see `logboom status` and `logboom doctor`",
-            std::process::id(),
-            self.path.display()
-        ));
-    }
-
-    /// Group commit: whoever drains syncs, and everybody whose record was in the batch goes on.
-    fn wait_for_disk(&self, state: &State, local: &Local, position: u64) -> Outcome {
-        let Some(place) = local.place_if_taken() else {
-            return Outcome::Published;
-        };
-        let slot = state.slot(place.slot);
-        let until = Instant::now() + self.on_full_wait.max(Duration::from_secs(5));
-        let mut answer = Outcome::Published;
-        while slot.drained.load(Ordering::Acquire) <= position && Instant::now() < until {
-            let lease = state.lease();
-            if lease.acquire(place.owner())
-                || slots::steal_from_the_dead(state, local, place.owner())
-            {
-                answer = self.outcome(&self.domain.hold(local, place.owner()));
-                if answer == Outcome::RotationDue || slot.drained.load(Ordering::Acquire) > position
-                {
-                    break;
-                }
-            }
-            std::thread::sleep(Duration::from_micros(50));
-        }
-        answer
-    }
-
     /// Drains until all that this process published is out of its queue, waiting at most `wait`. False: something is
     /// still there (a file cannot be written, or another process holds the lease and is stopped).
     pub fn flush(&self, wait: Duration) -> bool {
@@ -738,73 +244,6 @@ impl Log {
             let place = self.domain.local().place_if_taken();
             place.is_none_or(|place| self.domain.state.slot(place.slot).is_drained())
         })
-    }
-
-    /// Rotates now, after all that was published before, waiting at most `wait` for the lease.
-    ///
-    /// # Errors
-    /// The lease was not free in time, or the directory refuses the renames.
-    pub fn rotate(&self, wait: Duration) -> Result<RotateOutcome, Error> {
-        let _inside = self.enter_to("rotate")?;
-        let done = self
-            .domain
-            .with_lease(wait, |drain| drain.rotate_on_demand(self.file));
-        match done {
-            Some(Ok(outcome)) => Ok(outcome),
-            Some(Err(errno)) => Err(Error::io(
-                "rotate",
-                &self.path,
-                &std::io::Error::from_raw_os_error(errno),
-            )),
-            None => Err(Error::new(
-                ErrorKind::Busy,
-                format!(
-                    "failed to rotate `{}`: the drain lease was not free for {} ms ({}); try again, or see `logboom doctor`",
-                    self.path.display(),
-                    wait.as_millis(),
-                    crate::status::describe_holder(&self.domain)
-                ),
-            )),
-        }
-    }
-
-    /// Drains, and keeps everybody from writing the file until [`Log::end_hook_rotation`] or this process's death:
-    /// the host may now rename it with its own code. `on_demand`: whether or not a rotation is due. False: another process
-    /// does so already, or has done what was due.
-    ///
-    /// # Errors
-    /// The lease was not free within `wait`.
-    pub fn begin_hook_rotation(&self, wait: Duration, on_demand: bool) -> Result<bool, Error> {
-        let _inside = self.enter_to("rotate")?;
-        if self.domain.local().place(&self.domain.state).is_none() {
-            return Ok(false);
-        }
-        let begun = self.domain.with_lease(wait, |drain| {
-            drain.begin_host_rotation(self.file, on_demand)
-        });
-        begun.ok_or_else(|| {
-            Error::new(
-                ErrorKind::Busy,
-                format!(
-                    "failed to rotate `{}`: the drain lease was not free in time; try again",
-                    self.path.display()
-                ),
-            )
-        })
-    }
-
-    /// The host's code is done: the file at the path is the log again. `rotated`: it did rename it.
-    /// True: what was waiting has made another rotation due, and nobody else may come by to find that out.
-    pub fn end_hook_rotation(&self, rotated: bool) -> bool {
-        for _ in 0..50 {
-            let ended = self.domain.with_lease(LEASE_WAIT, |drain| {
-                drain.end_host_rotation(self.file, rotated)
-            });
-            if ended.is_some() {
-                return self.is_rotation_due(self.domain.local());
-            }
-        }
-        false
     }
 
     /// Changes what the log was asked to be, for all members of the domain.
@@ -879,28 +318,6 @@ impl Log {
                     format!("failed to serve `{}`: {who}", self.path.display()),
                 ));
             }
-        }
-    }
-}
-
-impl Producer {
-    /// The same owner, and no progress of our own, for a while: is it alive?
-    #[inline]
-    fn suspect(&mut self, state: &State, place: &Place, seen: Word, now_ns: u64) -> Next {
-        if self.owner_seen != seen.identity() {
-            self.owner_seen = seen.identity();
-            self.owner_since_ns = now_ns;
-        }
-        // The cursor is on a line that the holder writes: it is looked at once in a while only.
-        if now_ns.wrapping_sub(self.owner_since_ns) < PROBE_NS {
-            return Next::Nothing;
-        }
-        self.owner_since_ns = now_ns;
-        let drained = state.slot(place.slot).drained.load(Ordering::Relaxed);
-        if std::mem::replace(&mut self.owner_drained, drained) == drained {
-            Next::Probe
-        } else {
-            Next::Nothing
         }
     }
 }
