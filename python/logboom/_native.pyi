@@ -301,10 +301,12 @@ def publish_brief(
     fields: dict[str, Any],
     bound: Mapping[str, Any],
     request: Any,
+    over: int,
 ) -> int:
     """Publish a record of which there is no `LogRecord`, made now in this thread; see `Handler.publish_brief`.
 
-    `about` are name, level and the level's name. An exception means that nothing is published.
+    `about` are name, level and the level's name, `over` is the token of the request that is over with the record, negative
+    for none. An exception means that nothing is published.
     """
 
 def stream_handler(handler: type, current: Callable[[], Any], bound: Callable[[], Any]) -> None:

@@ -25,7 +25,7 @@ use rustix::fs::FallocateFlags;
 
 use crate::clock;
 use crate::layout::{ASIDE_OUTPUT, Progress};
-use crate::mark::Mark;
+use crate::mark::Step;
 use crate::options::Severity;
 use crate::slots::Place;
 use crate::state::State;
@@ -96,7 +96,7 @@ impl Stream {
 }
 
 /// Takes a line, with what is to be noted of it, if it can.
-pub(crate) type Offer<'a> = &'a mut dyn FnMut(Stream, &str, &Mark) -> bool;
+pub(crate) type Offer<'a> = &'a mut dyn FnMut(Stream, &str, &Step) -> bool;
 
 /// The captured streams of this process.
 pub(crate) struct Capture {
@@ -259,7 +259,7 @@ impl Caught {
     fn leave_out(&mut self, bytes: u64, progress: &Progress, offer: Offer) -> bool {
         let upto = self.taken + bytes;
         let text = format!("[logboom: {bytes} bytes of output were too many, and are left out]");
-        let said = offer(self.stream, &text, &Mark::new(progress, upto));
+        let said = offer(self.stream, &text, &Step::new(progress, upto));
         if said {
             self.taken = upto;
             progress.set(upto);
@@ -272,7 +272,7 @@ impl Caught {
         let mut took_all = true;
         for (line, upto) in lines(&whole.bytes, self.taken) {
             took_all =
-                line.trim().is_empty() || offer(self.stream, &line, &Mark::new(progress, upto));
+                line.trim().is_empty() || offer(self.stream, &line, &Step::new(progress, upto));
             if !took_all {
                 break;
             }

@@ -269,7 +269,8 @@ pub(crate) struct RequestEntry {
     pub state: AtomicU64,
     pub started_ns: AtomicU64,
     pub thread: AtomicU64,
-    _reserved: AtomicU64,
+    /// Where the tail of the worker's queue must be for the request to be over; 0: nowhere.
+    pub over: AtomicU64,
     pub id: Text<120>,
     pub method: Text<24>,
     pub path: Text<248>,

@@ -12,50 +12,71 @@
 //!   4    128     5    ...      never: `until` is 0 before `next` changes
 //! ```
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::layout::{Aside, HOLDER_SLOT, Progress};
+use crate::layout::{Aside, HOLDER_SLOT, Progress, RequestEntry};
 use crate::state::State;
 
 /// Tails are multiples of 32: the lowest bit has room for which queue it is.
 const OF_HOLDER: u64 = 1;
 
-/// What is noted when a record counts: how far something is then.
-pub(crate) struct Mark<'a> {
+/// What is noted when a record counts.
+pub(crate) enum Mark<'a> {
+    /// A step of something is done.
+    Step(&'a Step<'a>),
+    /// A request is over. A record in the holder's queue does not say so.
+    Over(&'a RequestEntry),
+}
+
+impl Mark<'_> {
+    /// Call it directly before `tail` is stored, which is that of the queue of this place.
+    pub fn set(&self, slot: u16, tail: u64) {
+        match self {
+            Mark::Step(step) => step.progress.announce(step.upto, slot, tail),
+            Mark::Over(request) if slot != HOLDER_SLOT => {
+                request.over.store(tail, Ordering::Release);
+            }
+            Mark::Over(_) => {}
+        }
+        // CRASH(marked): the mark is set and the record does not count.
+        crash_point!("marked");
+    }
+}
+
+/// How far something is when a record counts.
+pub(crate) struct Step<'a> {
     progress: &'a Progress,
     pub upto: u64,
 }
 
-impl Mark<'_> {
-    pub fn new(progress: &Progress, upto: u64) -> Mark<'_> {
-        Mark { progress, upto }
+impl Step<'_> {
+    pub fn new(progress: &Progress, upto: u64) -> Step<'_> {
+        Step { progress, upto }
     }
 
-    /// Call it directly before `tail` is stored, which is that of the queue of this place.
-    pub fn set(&self, slot: u16, tail: u64) {
-        self.progress.announce(self.upto, slot, tail);
-        // CRASH(marked): the mark is set and the record does not count.
-        crash_point!("marked");
-    }
-
-    /// Whether a record that counts has set it, of those for what the worker in `slot` leaves.
-    pub fn is_set(&self, state: &State, slot: u16) -> bool {
+    /// Whether a record that counts has come so far, of those for what the worker in `slot` leaves.
+    pub fn is_done(&self, state: &State, slot: u16) -> bool {
         self.progress.done(state, slot) >= self.upto
     }
+}
+
+/// Whether a record counts that was announced so, in the queue of the worker in `slot` or in the holder's.
+pub(crate) fn counts(state: &State, slot: u16, until: &AtomicU64) -> bool {
+    let until = until.load(Ordering::Acquire);
+    let queue = if until & OF_HOLDER == 0 {
+        slot
+    } else {
+        HOLDER_SLOT
+    };
+    let tail = state.slot(queue).tail.load(Ordering::Acquire);
+    until != 0 && tail >= until & !OF_HOLDER
 }
 
 impl Progress {
     /// How much is done of what the worker in `slot` has to do, or others of what it left.
     pub fn done(&self, state: &State, slot: u16) -> u64 {
         let done = self.done.load(Ordering::Acquire);
-        let until = self.until.load(Ordering::Acquire);
-        let queue = if until & OF_HOLDER == 0 {
-            slot
-        } else {
-            HOLDER_SLOT
-        };
-        let tail = state.slot(queue).tail.load(Ordering::Acquire);
-        if until != 0 && tail >= until & !OF_HOLDER {
+        if counts(state, slot, &self.until) {
             done.max(self.next.load(Ordering::Acquire))
         } else {
             done

@@ -3,12 +3,14 @@
 //! Each worker has a table of [`REQUESTS`] entries. Whoever begins a request takes a free entry by compare-exchange,
 //! fills it, and stores the request's token, which makes it count; ending it needs that token. Threads of the worker
 //! meet here without a lock. What is read of a living worker may be torn by the next request; of a dead one it is what
-//! it was, and an entry that was being filled when the worker died does not count.
+//! it was, and an entry that was being filled when the worker died does not count. Nor does that of a request whose last record
+//! counts (`mark`): whoever was killed before it could end such a request has answered it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::clock;
 use crate::layout::{ASIDE_REQUESTS, REQUESTS, RequestEntry};
+use crate::mark;
 use crate::slots::Place;
 use crate::state::State;
 
@@ -57,6 +59,7 @@ pub(crate) fn begin(
     let entry = state.request(place.slot, index);
     entry.started_ns.store(clock::wall_ns(), Ordering::Relaxed);
     entry.thread.store(this_thread(), Ordering::Relaxed);
+    entry.over.store(0, Ordering::Relaxed);
     let [id, method, path, client] = request.map(str::as_bytes);
     entry.id.set(id);
     entry.method.set(method);
@@ -71,13 +74,30 @@ pub(crate) fn begin(
 
 /// Ends a request. A token that is not one of this process's living requests is left alone.
 pub(crate) fn end(state: &State, place: &Place, token: u64) {
-    if token < TOKEN_MIN || token >> 32 != u64::from(place.epoch) {
-        return;
+    if let Some(entry) = entry_of(state, place, token) {
+        let _ = entry
+            .state
+            .compare_exchange(token, FREE, Ordering::AcqRel, Ordering::Relaxed);
+    }
+}
+
+/// The entry of a living request of this process.
+pub(crate) fn entry_of<'a>(
+    state: &'a State,
+    place: &Place,
+    token: u64,
+) -> Option<&'a RequestEntry> {
+    let flags = state.slot(place.slot).aside.flags.load(Ordering::Relaxed);
+    if token < TOKEN_MIN || token >> 32 != u64::from(place.epoch) || flags & ASIDE_REQUESTS == 0 {
+        return None;
     }
     let entry = state.request(place.slot, (token % REQUESTS as u64) as usize);
-    let _ = entry
-        .state
-        .compare_exchange(token, FREE, Ordering::AcqRel, Ordering::Relaxed);
+    (entry.state.load(Ordering::Relaxed) == token).then_some(entry)
+}
+
+/// Whether somebody is, or was, serving this request of the worker in `slot`.
+fn is_in_flight(state: &State, slot: u16, entry: &RequestEntry) -> bool {
+    entry.state.load(Ordering::Acquire) >= TOKEN_MIN && !mark::counts(state, slot, &entry.over)
 }
 
 /// The requests of a slot, oldest first.
@@ -87,7 +107,7 @@ pub(crate) fn in_flight(state: &State, slot: u16) -> Vec<RequestInFlight> {
     }
     let entries = (0..REQUESTS).map(|index| state.request(slot, index));
     let mut found: Vec<_> = entries
-        .filter(|entry| entry.state.load(Ordering::Acquire) >= TOKEN_MIN)
+        .filter(|entry| is_in_flight(state, slot, entry))
         .map(read)
         .collect();
     found.sort_by_key(|request| request.started_ns);
@@ -97,8 +117,7 @@ pub(crate) fn in_flight(state: &State, slot: u16) -> Vec<RequestInFlight> {
 /// Whether a slot has a request in flight.
 pub(crate) fn any(state: &State, slot: u16) -> bool {
     let used = state.slot(slot).aside.flags.load(Ordering::Acquire) & ASIDE_REQUESTS != 0;
-    used && (0..REQUESTS)
-        .any(|index| state.request(slot, index).state.load(Ordering::Acquire) >= TOKEN_MIN)
+    used && (0..REQUESTS).any(|index| is_in_flight(state, slot, state.request(slot, index)))
 }
 
 fn read(entry: &RequestEntry) -> RequestInFlight {

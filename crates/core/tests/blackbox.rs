@@ -648,6 +648,50 @@ fn what_a_killed_worker_printed_is_neither_lost_nor_doubled() {
     assert!(printed > 100, "{printed} lines in all");
 }
 
+/// The record that ends a request, and the request's place among those in flight: a kill leaves one of the two.
+#[cfg(feature = "crash-points")]
+#[test]
+fn a_request_is_over_when_its_last_record_counts() {
+    for (point, over) in [
+        ("marked", false),
+        ("intent-stored", true),
+        ("batch-written", true),
+    ] {
+        let place = Place::new();
+        let log = open(&place.log(), &text(&place));
+        let pid = fork(|| {
+            let token = log.begin_request("id-17", "GET", "/slow", "").unwrap();
+            let other = log.begin_request("id-18", "GET", "/slower", "").unwrap();
+            let first = log.enqueue_last(other + 64, Severity::INFO, b"of nobody\n");
+            let _ = log.settle(first, Severity::INFO, b"of nobody\n");
+            die_at(point);
+            let line = b"the last of /slow\n";
+            let ticket = log.enqueue_last(token, Severity::INFO, line);
+            let _ = log.settle(ticket, Severity::INFO, line);
+            0
+        });
+        let status = wait(pid);
+        assert!(libc::WIFSIGNALED(status), "{point}");
+        let died = log.harvest(pid as u32, Some(status), "");
+        let paths: Vec<_> = died.iter().map(|request| &*request.path).collect();
+        let expected: &[_] = if over {
+            &["/slower"]
+        } else {
+            &["/slow", "/slower"]
+        };
+        assert_eq!(paths, expected, "{point}");
+        assert!(log.flush(secs(5)));
+        let content = place.content();
+        let last = content.lines().filter(|line| *line == "the last of /slow");
+        assert_eq!(last.count(), usize::from(over), "{point}: {content}");
+        assert_eq!(
+            content.contains("request GET /slow for"),
+            !over,
+            "{point}: {content}"
+        );
+    }
+}
+
 /// The tail that a killed teller had announced is reached by a record that has nothing to do with it.
 #[cfg(feature = "crash-points")]
 #[test]

@@ -362,12 +362,39 @@ impl Log {
         }
     }
 
-    /// Enqueues with the interpreter lock held (a copy into the ring: too short to be worth giving the lock away);
-    /// only what may write or wait happens without it.
+    /// Into the recorder, if that is on: a record that is going to be published.
+    pub(crate) fn record_kept(
+        &self,
+        levelno: i64,
+        names: [&str; 2],
+        record: [&[u8]; 2],
+    ) -> PyResult<()> {
+        let severity = Severity::from_python(levelno);
+        self.log()?
+            .record_published(severity, names[0], names[1], record[0], record[1]);
+        Ok(())
+    }
+
+    /// Publishes a line that ends no request.
     pub(crate) fn publish_line(&self, py: Python<'_>, line: &[u8], levelno: i64) -> PyResult<u8> {
+        self.publish_ending(py, line, levelno, None)
+    }
+
+    /// Enqueues with the interpreter lock held (a copy into the ring: too short to be worth giving the lock away);
+    /// only what may write or wait happens without it. `over`: the token of the request that this record ends.
+    pub(crate) fn publish_ending(
+        &self,
+        py: Python<'_>,
+        line: &[u8],
+        levelno: i64,
+        over: Option<u64>,
+    ) -> PyResult<u8> {
         let log = self.log()?;
         let severity = Severity::from_python(levelno);
-        let ticket = log.enqueue(severity, line);
+        let ticket = match over {
+            Some(token) => log.enqueue_last(token, severity, line),
+            None => log.enqueue(severity, line),
+        };
         if ticket.is_settled() {
             return Ok(0);
         }

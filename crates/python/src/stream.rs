@@ -53,6 +53,7 @@ impl Way {
         message: &Bound<'_, PyAny>,
         request: &Bound<'_, PyAny>,
         levelno: i64,
+        over: Option<u64>,
     ) -> PyResult<u8> {
         let py = message.py();
         let (log, encoder) = (self.log.get(), self.encoder.get());
@@ -66,9 +67,10 @@ impl Way {
                 }
                 let names = [record.component, record.request.id];
                 answer = match self.to_main {
-                    true => log.record_and_publish(py, levelno, names, [b"", line], true, None),
-                    false => log.publish_line(py, line, levelno),
-                };
+                    true => log.record_kept(levelno, names, [b"", line]),
+                    false => Ok(()),
+                }
+                .and_then(|()| log.publish_ending(py, line, levelno, over));
             })
         });
         made.and(answer)
@@ -76,7 +78,7 @@ impl Way {
 }
 
 /// Publishes a record that the package makes itself. `about` is its name, level and the level's name, `bound` a mapping with more
-/// fields.
+/// fields, `over` the token of the request that is over with it (negative: of none).
 #[pyfunction]
 pub(crate) fn publish_brief<'py>(
     way: &Bound<'py, Way>,
@@ -85,6 +87,7 @@ pub(crate) fn publish_brief<'py>(
     fields: &Bound<'py, PyDict>,
     bound: &Bound<'py, PyAny>,
     request: &Bound<'py, PyAny>,
+    over: i64,
 ) -> PyResult<u8> {
     let py = way.py();
     let (name, number, level_name) = about;
@@ -97,7 +100,8 @@ pub(crate) fn publish_brief<'py>(
     parts.slots[place::LEVEL_NAME] = Some(level_name);
     parts.add(fields)?;
     parts.add(bound)?;
-    way.get().publish(parts, message, request, levelno)
+    let over = u64::try_from(over).ok();
+    way.get().publish(parts, message, request, levelno, over)
 }
 
 /// What the handlers of the stream are like, and what else goes into their records.
@@ -148,7 +152,8 @@ pub(crate) fn publish(
     };
     let request = stream.current.bind(py).call0()?;
     parts.add(&stream.bound.bind(py).call0()?)?;
-    way.get().publish(parts, &message, &request, levelno)?;
+    way.get()
+        .publish(parts, &message, &request, levelno, None)?;
     Ok(true)
 }
 

@@ -19,7 +19,7 @@ use crate::drain;
 use crate::format::{Encoder, Format, RECORD_BYTES_MAX};
 use crate::layout::{Aside, HOLDER_SLOT, SLOT_LIVE};
 use crate::liveness::Process;
-use crate::mark::Mark;
+use crate::mark::{Mark, Step};
 use crate::options::{LogOptions, Severity};
 use crate::requests::{self, RequestInFlight};
 use crate::slots::{self, Place};
@@ -259,9 +259,9 @@ struct Telling<'a, 'drain> {
 impl<'drain> Telling<'_, 'drain> {
     fn tell_printed(&mut self, printed: &Printed) {
         let Printed { stream, text, upto } = printed;
-        let mark = Mark::new(&self.aside().output_told[*stream as usize], *upto);
+        let step = Step::new(&self.aside().output_told[*stream as usize], *upto);
         let process = self.death.process;
-        self.tell(&mark, stream.component(), stream.severity().0, |encoder| {
+        self.tell(&step, stream.component(), stream.severity().0, |encoder| {
             printed_line(encoder, *stream, process, text)
         });
     }
@@ -270,8 +270,8 @@ impl<'drain> Telling<'_, 'drain> {
     fn tell_unfinished(&mut self) {
         let (told, death) = (&self.aside().requests_told, self.death);
         for (request, upto) in death.requests.iter().zip(1..) {
-            let mark = Mark::new(told, upto);
-            self.tell(&mark, blackbox::ACCESS, Severity::ERROR, |encoder| {
+            let step = Step::new(told, upto);
+            self.tell(&step, blackbox::ACCESS, Severity::ERROR, |encoder| {
                 death.encode_unfinished(request, encoder)
             });
         }
@@ -279,8 +279,8 @@ impl<'drain> Telling<'_, 'drain> {
 
     fn tell_black_box(&mut self) {
         let (state, death, log) = (self.drain.state, self.death, self.log);
-        let mark = Mark::new(&self.aside().box_told, 1);
-        if mark.is_set(state, self.place.slot) {
+        let step = Step::new(&self.aside().box_told, 1);
+        if step.is_done(state, self.place.slot) {
             return;
         }
         blackbox::keep(state, self.place, death, &log.teller.encoder);
@@ -291,10 +291,10 @@ impl<'drain> Telling<'_, 'drain> {
         for (copy, upto) in Shadow::of_copies(state, &log.teller).iter().zip(1..) {
             let log = copy.in_domain(log.domain.clone());
             let line = death.encode(&log.teller.encoder, most);
-            let mark = Mark::new(&self.aside().copies_told, upto);
-            self.store(&log, &mark, Severity::ERROR, &line);
+            let step = Step::new(&self.aside().copies_told, upto);
+            self.store(&log, &step, Severity::ERROR, &line);
         }
-        self.tell(&mark, blackbox::COMPONENT, Severity::ERROR, |encoder| {
+        self.tell(&step, blackbox::COMPONENT, Severity::ERROR, |encoder| {
             death.encode(encoder, most)
         });
     }
@@ -306,23 +306,23 @@ impl<'drain> Telling<'_, 'drain> {
     /// A record of this log, and its copies in those of other domains; unless a teller who was killed has got so far.
     fn tell(
         &mut self,
-        mark: &Mark,
+        step: &Step,
         component: &str,
         severity: Severity,
         line: impl Fn(&Encoder) -> Vec<u8>,
     ) {
-        if mark.is_set(self.drain.state, self.place.slot) {
+        if step.is_done(self.drain.state, self.place.slot) {
             return;
         }
         // Copies first: a kill in between lets them come twice, and does not lose them.
         self.copies
             .enqueue(&self.log.beside, component, severity, &line);
-        self.store(self.log, mark, severity, &line(&self.log.teller.encoder));
+        self.store(self.log, step, severity, &line(&self.log.teller.encoder));
     }
 
-    fn store(&mut self, log: &Log, mark: &Mark, severity: Severity, line: &[u8]) {
-        if !mark.is_set(self.drain.state, self.place.slot) {
-            log.store_in_holder_queue(self.drain, severity, line, Some(mark));
+    fn store(&mut self, log: &Log, step: &Step, severity: Severity, line: &[u8]) {
+        if !step.is_done(self.drain.state, self.place.slot) {
+            log.store_in_holder_queue(self.drain, severity, line, Some(&Mark::Step(step)));
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::clock;
 use crate::domain::Domain;
 use crate::error::Error;
 use crate::format::{Encoder, Record};
-use crate::mark::Mark;
+use crate::mark::{Mark, Step};
 
 /// The captured output of this process, and where it goes.
 pub(crate) struct Captured {
@@ -77,8 +77,8 @@ impl Captured {
         let log = self.to.in_domain(domain.clone());
         let mut printing = Printing::to(&log, &mut self.copied);
         let mut no_room = false;
-        let moved = self.capture.tick(&domain.state, &mut |stream, line, mark| {
-            let taken = printing.offer_within(Duration::ZERO, stream, line, mark);
+        let moved = self.capture.tick(&domain.state, &mut |stream, line, step| {
+            let taken = printing.offer_within(Duration::ZERO, stream, line, step);
             no_room |= !taken;
             taken
         });
@@ -92,8 +92,8 @@ impl Captured {
         let mut printing = Printing::to(&log, &mut self.copied);
         let mut patience = log.on_full_wait;
         self.capture
-            .finish(&domain.state, &mut |stream, line, mark| {
-                if !printing.offer_within(patience, stream, line, mark) {
+            .finish(&domain.state, &mut |stream, line, step| {
+                if !printing.offer_within(patience, stream, line, step) {
                     patience = Duration::ZERO;
                     log.give_up();
                 }
@@ -120,28 +120,28 @@ impl<'a> Printing<'a> {
     }
 
     /// Enqueues a line, after a drain of at most `wait` if need be. False: there is no room for it now.
-    fn offer_within(&mut self, wait: Duration, stream: Stream, text: &str, mark: &Mark) -> bool {
-        self.offer(stream, text, mark) || {
+    fn offer_within(&mut self, wait: Duration, stream: Stream, text: &str, step: &Step) -> bool {
+        self.offer(stream, text, step) || {
             self.log.flush(wait);
-            self.offer(stream, text, mark)
+            self.offer(stream, text, step)
         }
     }
 
-    fn offer(&mut self, stream: Stream, text: &str, mark: &Mark) -> bool {
+    fn offer(&mut self, stream: Stream, text: &str, step: &Step) -> bool {
         let (log, process) = (self.log, std::process::id());
         let (severity, component) = (stream.severity().0, stream.component());
         let line = |encoder: &Encoder| printed_line(encoder, stream, process, text);
         // Copies first: a kill in between lets them come twice, and does not lose them.
         let copied = &mut self.copied[stream as usize];
-        if *copied < mark.upto {
-            *copied = mark.upto;
+        if *copied < step.upto {
+            *copied = step.upto;
             let mut copies = Copies::default();
             copies.enqueue(&log.beside, component, severity, line);
             copies.settle();
         }
         let own = line(&log.teller.encoder);
         let wait = log.on_full_wait.max(LEASE_WAIT);
-        let Some(ticket) = log.offer_marked(severity, &own, wait, Some(mark)) else {
+        let Some(ticket) = log.offer_marked(severity, &own, wait, Some(&Mark::Step(step))) else {
             return false;
         };
         self.ticket.add(ticket);

@@ -12,6 +12,7 @@ use crate::layout::HOLDER_SLOT;
 use crate::lease::Word;
 use crate::mark::Mark;
 use crate::options::{OnFull, Severity};
+use crate::requests;
 use crate::ring::{self, Entry};
 use crate::slots::{self, HEIR_WAIT, Place};
 use crate::state::State;
@@ -69,7 +70,17 @@ impl Log {
         self.enqueue_marked(severity, line, None)
     }
 
-    /// The same, and something is noted of the record in the moment in which it counts.
+    /// The same for the last record of a request of this process, with the token of [`Log::begin_request`]: the request is over in
+    /// the moment in which the record counts, also if the process is killed before it comes to [`Log::end_request`], which follows.
+    /// Another token makes no difference; nor does this one where the record has to go through the queue that all share.
+    pub fn enqueue_last(&self, token: u64, severity: Severity, line: &[u8]) -> Ticket {
+        let local = self.domain.local();
+        let place = local.place_if_taken();
+        let request = place.and_then(|place| requests::entry_of(&self.domain.state, place, token));
+        self.enqueue_marked(severity, line, request.map(Mark::Over).as_ref())
+    }
+
+    /// The same as [`Log::enqueue`], and something is noted of the record in the moment in which it counts.
     #[inline]
     pub(super) fn enqueue_marked(
         &self,
