@@ -122,7 +122,7 @@ class Handler(logging.Handler):
         if routes.rewinds is not None and _rewind.asks(fields, levelno):
             return False
         about = (name, levelno, logging.getLevelName(levelno))
-        # The request is over in the moment in which its access record counts; one that is cut short may be its worker's last.
+        # The request is over in the moment in which its access record counts; one cut short may be its worker's last.
         over = -1 if "unfinished" in fields else request.token
         try:
             publish_brief(way, about, message, fields, _bound(), request, over)
