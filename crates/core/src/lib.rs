@@ -78,6 +78,7 @@ mod liveness;
 mod log;
 #[cfg(not(loom))]
 mod mark;
+#[cfg(not(loom))]
 mod options;
 #[cfg(not(loom))]
 mod place;
