@@ -261,6 +261,8 @@ pub(crate) const ASIDE_RECORDER: u64 = 2;
 pub(crate) const ASIDE_RECORDING: u64 = 16;
 /// Its standard output (and, shifted by one, error) is captured in a file beside the state.
 pub(crate) const ASIDE_OUTPUT: u64 = 4;
+/// Of slot 0: something is noted of a record in its queue that may not count yet.
+pub(crate) const ASIDE_MARKING: u64 = 32;
 
 /// A request in flight: 512 bytes.
 #[repr(C)]

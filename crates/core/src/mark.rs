@@ -14,7 +14,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::layout::{Aside, HOLDER_SLOT, Progress, RequestEntry};
+use crate::layout::{ASIDE_MARKING, Aside, HOLDER_SLOT, Progress, RequestEntry};
 use crate::state::State;
 
 /// Tails are multiples of 32: the lowest bit has room for which queue it is.
@@ -108,10 +108,23 @@ impl Aside {
     }
 }
 
+/// Publishes the record in the holder's queue that ends at `tail`, with its mark. The lease is held.
+pub(crate) fn publish_marked(state: &State, mark: &Mark, tail: u64) {
+    let holder = state.slot(HOLDER_SLOT);
+    holder.aside.flags.store(ASIDE_MARKING, Ordering::Release);
+    mark.set(HOLDER_SLOT, tail);
+    holder.tail.store(tail, Ordering::Release);
+    holder.aside.flags.store(0, Ordering::Release);
+}
+
 /// Takes back what was noted of a record in the holder's queue that a kill kept from counting: the next one there must not be
 /// taken for it. The lease is held.
 pub(crate) fn take_back(state: &State) {
-    let tail = state.slot(HOLDER_SLOT).tail.load(Ordering::Acquire);
+    let holder = state.slot(HOLDER_SLOT);
+    if holder.aside.flags.load(Ordering::Acquire) & ASIDE_MARKING == 0 {
+        return;
+    }
+    let tail = holder.tail.load(Ordering::Acquire);
     for slot in 1..state.slots_used() {
         for progress in state.slot(slot).aside.progresses() {
             let until = progress.until.load(Ordering::Relaxed);
@@ -120,4 +133,5 @@ pub(crate) fn take_back(state: &State) {
             }
         }
     }
+    holder.aside.flags.store(0, Ordering::Release);
 }

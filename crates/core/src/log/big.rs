@@ -102,10 +102,10 @@ impl Log {
         series.file_seq[usize::from(self.file)].store(seq, Ordering::Relaxed);
         slot.published.fetch_add(1, Ordering::Relaxed);
         slot.published_bytes.fetch_add(len, Ordering::Relaxed);
-        if let Some(mark) = mark {
-            mark.set(HOLDER_SLOT, after);
+        match mark {
+            Some(mark) => mark::publish_marked(state, mark, after),
+            None => slot.tail.store(after, Ordering::Release),
         }
-        slot.tail.store(after, Ordering::Release);
         drop(numbers);
         drain.pass_published();
         if slot.drained.load(Ordering::Relaxed) == after {
