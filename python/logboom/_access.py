@@ -233,6 +233,8 @@ def _only_handler(logger: logging.Logger) -> logging.Handler | None:
 def emit(record: logging.LogRecord, request: Request) -> None:
     """Give `record` to its logger as one of `request`'s, whatever thread or task this is."""
     logger = _access_logger()
+    if "unfinished" not in record.__dict__:
+        request.last_record = record
     if context.current() is request:
         logger.handle(record)
     else:

@@ -17,6 +17,7 @@ from typing import Any
 
 from . import _logger, context
 from ._logger import RECORDING
+from ._descriptor import Descriptor
 from ._native import Recording
 from ._stream_handler import Handler
 
@@ -126,6 +127,9 @@ def _recording(logger: logging.Logger, handler: Handler, below: int) -> Any:
     if not plain or not logging._srcfile or not all(getattr(logging, flag, False) for flag in flags):
         return None
     routes = handler.routes
+    if isinstance(routes.log, Descriptor):
+        # It has no recorder.
+        return None
     encoder, json = routes.main.encode.__self__, routes.json  # type: ignore[attr-defined]
     own = None if json is None else json.__self__  # type: ignore[attr-defined]
     return Recording(routes.log, below, encoder, own, handler, context.current, context.bound)

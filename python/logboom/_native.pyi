@@ -97,9 +97,9 @@ class Log:
     def path(self) -> str:
         """The path that the log was opened with."""
 
-    def publish(self, line: str, levelno: int | None) -> int:
+    def publish(self, line: str, levelno: int | None, over: int = -1) -> int:
         """Publish one finished line, its terminator included, at a level of the module `logging`
-        (None: unspecified).
+        (None: unspecified). `over` is the token of the request that is over with it, negative for none.
 
         0: published. 1: published, and the rotation by this process's hooks is due. 2: dropped and counted.
         """
@@ -116,6 +116,7 @@ class Log:
         kept: bool,
         json: str | None = None,
         rules: int | None = None,
+        over: int = -1,
     ) -> int:
         """Like `publish`, and into the recorder if that is on. Not `kept`: into the recorder alone.
 

@@ -71,6 +71,8 @@ class Rules:
         self._levels = levels
         self._recorded = False
         self._log: Any = None
+        # The same, if rules could be read of it.
+        self._followed: Any = None
         self._generation = -1
         # Whether any rule is in force, those that reveal something, and those that are to be told in records.
         self.any = False
@@ -95,6 +97,7 @@ class Rules:
             found = log.rules()
         except Exception:
             self._generation, found, log = 0, [], None
+        self._followed = log
         pid = os.getpid()
         mine = [rule for rule in found if rule["worker"] in (0, pid)]
         understood = [rule for rule in map(_understood, mine) if rule is not None]
@@ -152,7 +155,7 @@ class Rules:
         """Read the rules anew at the next question."""
         self._generation = -1
         if _active is self:
-            gate_follow(self._log, -1 & (1 << 64) - 1, None)
+            gate_follow(self._followed, -1 & (1 << 64) - 1, None)
 
     def tick(self) -> None:
         """Now and then: rules whose time is over, or whose viewer is gone, end."""

@@ -90,16 +90,18 @@ class Handler(logging.Handler):
                     values[_rewind.OVERWRITTEN] = overwritten
             fields = _bound() or None
             line = encode(values, message, request, fields, trace) + "\n"
+            over = _over(record, request)
             if main is not None:
                 json = routes.json
                 as_json = None if json is None else json(values, message, request, fields, trace)
                 rules = None if routes.judge is None else routes.judge(name, levelno, request)
-                main(line, levelno, name, "" if request is None else request.id, kept, as_json, rules)
+                id = "" if request is None else request.id
+                main(line, levelno, name, id, kept, as_json, rules, *(over if kept else ()))
         except Exception:
             self._emit_carefully(record, True)
             return
         if others:
-            self._publish_more(record, others, encode, line, message, trace)
+            self._publish_more(record, others, encode, line, message, trace, () if kept else over)
 
     def publish_brief(self, name: str, levelno: int, message: str, fields: dict[str, Any], request: Any) -> bool:
         """What `handle` would do with such a record of the current request, without one. False: nothing is done, since
@@ -218,21 +220,27 @@ class Handler(logging.Handler):
             return
         encode, main, others, to_main, _ = routes.decide(record.name, record.levelno)
         line = _valid(self._line(record, encode, routes)) + "\n"
+        over = _over(record, request)
         if main is not None:
-            main(line, record.levelno, str(record.name), _id(request), to_main, self._json(record, routes), rules)
-        for other, publish in others:
+            name, json = str(record.name), self._json(record, routes)
+            ending = over if to_main else ()
+            main(line, record.levelno, name, _id(request), to_main, json, rules, *ending)
+        for index, (other, publish) in enumerate(others):
             text = line if other is encode else _valid(self._line(record, other, routes)) + "\n"
-            publish(text, record.levelno)
+            publish(text, record.levelno, *(() if to_main or index else over))
 
-    def _publish_more(self, record: LogRecord, others: Any, encode: Any, line: str, message: Any, trace: Any) -> None:
-        """The files beside `main`; one that fails does not keep the record from the others."""
+    def _publish_more(
+        self, record: LogRecord, others: Any, encode: Any, line: str, message: Any, trace: Any, over: tuple[int, ...]
+    ) -> None:
+        """The files beside `main`; one that fails does not keep the record from the others. `over`: see `_over`, of the
+        first of them."""
         for index, (other, publish) in enumerate(others):
             try:
                 if other is not encode:
                     line = other(record.__dict__, message, _current(), _bound() or None, trace) + "\n"
                     encode = other
                 try:
-                    publish(line, record.levelno)
+                    publish(line, record.levelno, *(() if index else over))
                 except ValueError:
                     self._revive()
                     self.routes.decide(record.name, record.levelno)[2][index][1](line, record.levelno)
@@ -305,6 +313,13 @@ class _Lines(Printed):
         """The descriptor of the main log; it stays the log's."""
         descriptor: int = self._handler.routes.log.fileno()
         return descriptor
+
+
+def _over(record: LogRecord, request: Any) -> tuple[int, ...]:
+    """The token of the request that is over once `record` counts in its first file; nothing for none."""
+    if request is None or request.last_record is not record or request.token < 0:
+        return ()
+    return (request.token,)
 
 
 def _id(request: context.Request | None) -> str:

@@ -70,7 +70,7 @@ class Request:
     __slots__ = (
         *("id", "method", "path", "client", "endpoint", "user", "trace_id", "span_id"),
         *("started_monotonic", "fields", "token", "held", "dying", "status", "rewound", "_outer"),
-        *("_get_header", "_headers"),
+        *("last_record", "_get_header", "_headers"),
     )
 
     def __init__(
@@ -87,6 +87,8 @@ class Request:
         self.started_monotonic = monotonic()
         self.fields: Mapping[str, Any] = _NOTHING
         self.token = -1
+        # Its access record, while that is being written: with it the request is over.
+        self.last_record: object = None
         # Whether a response body of ours will end this request; see `_access.served`.
         self.held = False
         # Whether the worker was being ended while it served this request.

@@ -195,3 +195,47 @@ def test_a_request_of_another_context_goes_the_long_way(tmp_path: Path) -> None:
         assert not brief
         """,
     )
+
+
+@pytest.mark.parametrize(
+    ("wish", "unfinished"),
+    [
+        ("configure()", False),
+        ("configure(format={'kind': 'json'}, recorder={'level': 'debug'})", False),
+        ("configure(recorder={'level': 'debug'})", False),
+        ("configure(); _setup._current.log.add_rule('logboom.access', kept=True)", False),
+        ("configure(); logging.root.handlers[0].addFilter(seen)", False),
+        ("configure(); logging.root.handlers[0].setFormatter(logging.Formatter('%(message)s'))", False),
+        ("configure(files=files)", False),
+        ("configure(files=files, recorder={'level': 'debug'})", False),
+        ("configure(files=files); logging.root.handlers[0].addFilter(seen)", False),
+        ("configure()", True),
+        ("configure(recorder={'level': 'debug'})", True),
+    ],
+)
+def test_a_request_is_over_when_its_access_record_counts(tmp_path: Path, wish: str, unfinished: bool) -> None:
+    """However the record is written: a kill before the request has left the table leaves no second, unfinished one. One
+    that is cut short leaves the table by itself."""
+    check(
+        tmp_path,
+        f"""
+        from logboom import _requests, _setup
+        own = {{"path": "access.log", "components": ["logboom.access"], "alone": True}}
+        files = {{"main": {{"path": "app.log"}}, "own": own}}
+        {wish}
+        in_flight, end = [], _requests.end
+        def ending(request):
+            in_flight.append([found["id"] for found in _requests.log.requests()])
+            end(request)
+        wsgi._requests.end = ending
+        if {unfinished}:
+            environ = {{"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_X_REQUEST_ID": "r-1"}}
+            middleware(environ, lambda *rest: len).close()
+        else:
+            ask()
+        assert in_flight == [["r-1"] if {unfinished} else []], in_flight
+        assert _requests.log.requests() == []
+        """,
+    )
+    text = "".join(path.read_text() for path in tmp_path.glob("*.log"))
+    assert text.count("unfinished") == int(unfinished), text

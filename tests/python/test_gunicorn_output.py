@@ -254,3 +254,23 @@ os.wait()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "once "
+
+
+def test_without_shared_state_the_stream_is_written_all_the_same(tmp_path: Path) -> None:
+    """Standard error is written directly then, through reload and death of workers, and nothing is said of what is not
+    there."""
+    with serve(tmp_path, WRITER, path="/", LOGBOOM_STATE_DIR="/proc/none") as server:
+
+        def has(count: int, text: str) -> bool:
+            return sum(text in record["body"] for record in server.records()) == count
+
+        server.get("/print")
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: has(2, "Booting worker") and len(server.workers()) == 1, "another worker", 20)
+        server.get("/write")
+        os.kill(server.workers()[0], signal.SIGKILL)
+        wait_until(lambda: has(3, "Booting worker"), "a third worker", 20)
+        wait_until(lambda: server.answers("/errors"), "an answer", 20)
+        for said in ("from print", "from stderr in two parts", "from wsgi.errors", '"GET /print HTTP/1.1"'):
+            assert has(1, said), server.output
+    assert "Traceback" not in server.output

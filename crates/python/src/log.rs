@@ -53,9 +53,16 @@ impl Log {
 
     /// Publishes one finished line, terminator included. 0 published, 1 published and the hooks' rotation is due,
     /// 2 dropped and counted. Text that is not UTF-8 (a lone surrogate) raises `UnicodeEncodeError`.
-    fn publish(&self, line: &Bound<'_, PyString>, levelno: &Bound<'_, PyAny>) -> PyResult<u8> {
+    #[pyo3(signature = (line, levelno, over=-1))]
+    fn publish(
+        &self,
+        line: &Bound<'_, PyString>,
+        levelno: &Bound<'_, PyAny>,
+        over: i64,
+    ) -> PyResult<u8> {
         let text = line.to_str()?;
-        self.publish_line(line.py(), text.as_bytes(), level(levelno))
+        let over = u64::try_from(over).ok();
+        self.publish_ending(line.py(), text.as_bytes(), level(levelno), over)
     }
 
     /// The same with bytes that are already encoded.
@@ -65,7 +72,7 @@ impl Log {
 
     /// Like `publish`, and into the recorder if that is on. Not `kept`: into the recorder alone. `rules`: those that want the
     /// record, a bit for each; None: nobody asked.
-    #[pyo3(signature = (line, levelno, component, request_id, kept, json=None, rules=None))]
+    #[pyo3(signature = (line, levelno, component, request_id, kept, json=None, rules=None, over=-1))]
     #[allow(clippy::too_many_arguments, reason = "a record has so many parts")]
     fn publish_record(
         &self,
@@ -76,12 +83,20 @@ impl Log {
         kept: bool,
         json: Option<&Bound<'_, PyString>>,
         rules: Option<u16>,
+        over: i64,
     ) -> PyResult<u8> {
         let (text, levelno) = (line.to_str()?, level(levelno));
         let names = [component, request_id].map(|name| name.to_str().unwrap_or_default());
         let json = json.map_or(Ok(""), |json| json.to_str())?;
         let record = [json.as_bytes(), text.as_bytes()];
-        self.record_and_publish(line.py(), levelno, names, record, kept, rules)
+        self.record(levelno, names, record, kept, rules)?;
+        match kept {
+            true => {
+                let over = u64::try_from(over).ok();
+                self.publish_ending(line.py(), text.as_bytes(), levelno, over)
+            }
+            false => Ok(0),
+        }
     }
 
     /// What this process recorded of a request and wrote to no file, after the record of this number: numbers, components, lines,
@@ -330,16 +345,15 @@ impl Log {
             .ok_or_else(closed)
     }
 
-    /// `publish_record`; the record as JSON, if its line is none, and its line.
-    pub(crate) fn record_and_publish(
+    /// Into the recorder, if that is on: the record as JSON, if its line is none, and its line.
+    pub(crate) fn record(
         &self,
-        py: Python<'_>,
         levelno: i64,
         names: [&str; 2],
         record: [&[u8]; 2],
         kept: bool,
         rules: Option<u16>,
-    ) -> PyResult<u8> {
+    ) -> PyResult<()> {
         let log = self.log()?;
         let severity = Severity::from_python(levelno);
         match rules {
@@ -356,22 +370,6 @@ impl Log {
             }
             None => log.record(severity, names[0], names[1], record[0], record[1]),
         }
-        match kept {
-            true => self.publish_line(py, record[1], levelno),
-            false => Ok(0),
-        }
-    }
-
-    /// Into the recorder, if that is on: a record that is going to be published.
-    pub(crate) fn record_kept(
-        &self,
-        levelno: i64,
-        names: [&str; 2],
-        record: [&[u8]; 2],
-    ) -> PyResult<()> {
-        let severity = Severity::from_python(levelno);
-        self.log()?
-            .record_published(severity, names[0], names[1], record[0], record[1]);
         Ok(())
     }
 

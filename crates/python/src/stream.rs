@@ -67,7 +67,7 @@ impl Way {
                 }
                 let names = [record.component, record.request.id];
                 answer = match self.to_main {
-                    true => log.record_kept(levelno, names, [b"", line]),
+                    true => log.record(levelno, names, [b"", line], true, None),
                     false => Ok(()),
                 }
                 .and_then(|()| log.publish_ending(py, line, levelno, over));
