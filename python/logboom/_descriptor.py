@@ -23,7 +23,7 @@ class Descriptor:
     def path(self) -> str:
         return f"/proc/self/fd/{self._descriptor}"
 
-    def publish(self, line: str, levelno: int | None, over: int = -1) -> int:
+    def publish(self, line: str, levelno: int | None, over: int | None = None) -> int:
         """Write the line. 2: it could not be written."""
         data = line.encode("utf-8", "backslashreplace")
         try:
@@ -54,7 +54,7 @@ class Descriptor:
         kept: bool,
         json: str | None = None,
         rules: int | None = None,
-        over: int = -1,
+        over: int | None = None,
     ) -> int:
         return self.publish(line, levelno) if kept else 0
 

@@ -16,8 +16,8 @@ import logging
 from typing import Any
 
 from . import _logger, context
-from ._logger import RECORDING
 from ._descriptor import Descriptor
+from ._logger import RECORDING
 from ._native import Recording
 from ._stream_handler import Handler
 

@@ -97,9 +97,9 @@ class Log:
     def path(self) -> str:
         """The path that the log was opened with."""
 
-    def publish(self, line: str, levelno: int | None, over: int = -1) -> int:
+    def publish(self, line: str, levelno: int | None, over: int | None = None) -> int:
         """Publish one finished line, its terminator included, at a level of the module `logging`
-        (None: unspecified). `over` is the token of the request that is over with it, negative for none.
+        (None: unspecified). `over` is the token of the request that is over with it.
 
         0: published. 1: published, and the rotation by this process's hooks is due. 2: dropped and counted.
         """
@@ -116,7 +116,7 @@ class Log:
         kept: bool,
         json: str | None = None,
         rules: int | None = None,
-        over: int = -1,
+        over: int | None = None,
     ) -> int:
         """Like `publish`, and into the recorder if that is on. Not `kept`: into the recorder alone.
 
@@ -302,12 +302,11 @@ def publish_brief(
     fields: dict[str, Any],
     bound: Mapping[str, Any],
     request: Any,
-    over: int,
+    over: int | None,
 ) -> int:
     """Publish a record of which there is no `LogRecord`, made now in this thread; see `Handler.publish_brief`.
 
-    `about` are name, level and the level's name, `over` is the token of the request that is over with the record, negative
-    for none. An exception means that nothing is published.
+    `about` are name, level and the level's name, `over` is the token of the request that is over with the record. An exception means that nothing is published.
     """
 
 def stream_handler(handler: type, current: Callable[[], Any], bound: Callable[[], Any]) -> None:

@@ -125,7 +125,7 @@ class Handler(logging.Handler):
             return False
         about = (name, levelno, logging.getLevelName(levelno))
         # The request is over in the moment in which its access record counts; one cut short may be its worker's last.
-        over = -1 if "unfinished" in fields else request.token
+        over = None if request.token < 0 or "unfinished" in fields else request.token
         try:
             publish_brief(way, about, message, fields, _bound(), request, over)
         except Exception:

@@ -53,15 +53,14 @@ impl Log {
 
     /// Publishes one finished line, terminator included. 0 published, 1 published and the hooks' rotation is due,
     /// 2 dropped and counted. Text that is not UTF-8 (a lone surrogate) raises `UnicodeEncodeError`.
-    #[pyo3(signature = (line, levelno, over=-1))]
+    #[pyo3(signature = (line, levelno, over=None))]
     fn publish(
         &self,
         line: &Bound<'_, PyString>,
         levelno: &Bound<'_, PyAny>,
-        over: i64,
+        over: Option<u64>,
     ) -> PyResult<u8> {
         let text = line.to_str()?;
-        let over = u64::try_from(over).ok();
         self.publish_ending(line.py(), text.as_bytes(), level(levelno), over)
     }
 
@@ -72,7 +71,7 @@ impl Log {
 
     /// Like `publish`, and into the recorder if that is on. Not `kept`: into the recorder alone. `rules`: those that want the
     /// record, a bit for each; None: nobody asked.
-    #[pyo3(signature = (line, levelno, component, request_id, kept, json=None, rules=None, over=-1))]
+    #[pyo3(signature = (line, levelno, component, request_id, kept, json=None, rules=None, over=None))]
     #[allow(clippy::too_many_arguments, reason = "a record has so many parts")]
     fn publish_record(
         &self,
@@ -83,7 +82,7 @@ impl Log {
         kept: bool,
         json: Option<&Bound<'_, PyString>>,
         rules: Option<u16>,
-        over: i64,
+        over: Option<u64>,
     ) -> PyResult<u8> {
         let (text, levelno) = (line.to_str()?, level(levelno));
         let names = [component, request_id].map(|name| name.to_str().unwrap_or_default());
@@ -91,10 +90,7 @@ impl Log {
         let record = [json.as_bytes(), text.as_bytes()];
         self.record(levelno, names, record, kept, rules)?;
         match kept {
-            true => {
-                let over = u64::try_from(over).ok();
-                self.publish_ending(line.py(), text.as_bytes(), levelno, over)
-            }
+            true => self.publish_ending(line.py(), text.as_bytes(), levelno, over),
             false => Ok(0),
         }
     }

@@ -78,7 +78,7 @@ impl Way {
 }
 
 /// Publishes a record that the package makes itself. `about` is its name, level and the level's name, `bound` a mapping with more
-/// fields, `over` the token of the request that is over with it (negative: of none).
+/// fields, `over` the token of the request that is over with it.
 #[pyfunction]
 pub(crate) fn publish_brief<'py>(
     way: &Bound<'py, Way>,
@@ -87,7 +87,7 @@ pub(crate) fn publish_brief<'py>(
     fields: &Bound<'py, PyDict>,
     bound: &Bound<'py, PyAny>,
     request: &Bound<'py, PyAny>,
-    over: i64,
+    over: Option<u64>,
 ) -> PyResult<u8> {
     let py = way.py();
     let (name, number, level_name) = about;
@@ -100,7 +100,6 @@ pub(crate) fn publish_brief<'py>(
     parts.slots[place::LEVEL_NAME] = Some(level_name);
     parts.add(fields)?;
     parts.add(bound)?;
-    let over = u64::try_from(over).ok();
     way.get().publish(parts, message, request, levelno, over)
 }
 
