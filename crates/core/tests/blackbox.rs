@@ -548,6 +548,47 @@ fn a_teller_that_is_killed_is_followed_by_another() {
     }
 }
 
+/// While nobody drains, what is printed waits in its file, and not in vain.
+#[test]
+fn what_is_printed_waits_for_room_in_the_queue() {
+    let place = Place::new();
+    let log = open(&place.log(), &text(&place));
+    let holder = fork(|| {
+        let mut begun = false;
+        let serving = place.state.join("serving");
+        let _ = log.serve(|| {
+            if !std::mem::replace(&mut begun, true) {
+                std::fs::write(&serving, "").unwrap();
+            }
+            true
+        });
+        0
+    });
+    eventually("the lease is held", || place.state.join("serving").exists());
+    kill(holder, libc::SIGSTOP);
+    let pid = fork(|| {
+        log.capture_output(&[1], 4 << 20).unwrap();
+        for number in 1..=4_000 {
+            print_to(1, &format!("line {number} {}\n", "x".repeat(80)));
+        }
+        std::thread::sleep(secs(1));
+        // SAFETY: wakes a process of this test.
+        unsafe { libc::kill(holder, libc::SIGCONT) };
+        eventually("all is told", || place.content().contains("line 4000 "));
+        drop(log);
+        0
+    });
+    assert!(exited_well(wait_within(pid, secs(30))));
+    kill(holder, libc::SIGKILL);
+    wait(holder);
+    let content = place.content();
+    let numbers = content.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("stdout: line ")?;
+        rest.split(' ').next()?.parse::<u64>().ok()
+    });
+    assert!(numbers.eq(1..=4_000));
+}
+
 /// Sets where a forked child dies.
 #[cfg(feature = "crash-points")]
 fn die_at(point: &str) {
