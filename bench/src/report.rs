@@ -383,7 +383,8 @@ fn of_server(server: &Server) -> String {
     format!(
         "## A server\n\n\
          {}; one worker, access log to a file, driven over 4 connections by a client that leaves it no pause; `/` answers, \
-         `/log` logs a warning before. The standard set-up is Gunicorn's own logger; ours does the same, and keeps the request's context and its entry in the table of requests in flight. \
+         `/log` logs a warning before. The standard set-up is Gunicorn's own logger; ours does the same, and keeps the \
+         request's context and its entry in the table of requests in flight. \
          {} rounds, in turn; the ratio is the median of the rounds' ratios, since both are started anew every three rounds and the same \
          server is faster or slower by a tenth each time.\n\n{}\n",
         server.versions,

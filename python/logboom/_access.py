@@ -235,11 +235,14 @@ def emit(record: logging.LogRecord, request: Request) -> None:
     logger = _access_logger()
     if "unfinished" not in record.__dict__:
         request.last_record = record
-    if context.current() is request:
-        logger.handle(record)
-    else:
-        with context.using(request):
+    try:
+        if context.current() is request:
             logger.handle(record)
+        else:
+            with context.using(request):
+                logger.handle(record)
+    finally:
+        request.last_record = None
 
 
 def served(request: Request) -> None:

@@ -528,8 +528,7 @@ fn a_teller_that_is_killed_is_followed_by_another() {
         let pid = worker(&log, || signal_self(libc::SIGKILL));
         let status = wait(pid);
         let teller = fork(|| {
-            // SAFETY: sets a variable of this process, whose only thread this is.
-            unsafe { std::env::set_var("LOGBOOM_CRASH_AT", point) };
+            die_at(point);
             log.harvest(pid as u32, Some(status), "");
             0
         });

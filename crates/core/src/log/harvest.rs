@@ -280,7 +280,7 @@ impl<'drain> Telling<'_, 'drain> {
     fn tell_black_box(&mut self) {
         let (state, death, log) = (self.drain.state, self.death, self.log);
         let step = Step::new(&self.aside().box_told, 1);
-        if step.is_done(state, self.place.slot) {
+        if self.is_told(&step) {
             return;
         }
         blackbox::keep(state, self.place, death, &log.teller.encoder);
@@ -289,10 +289,12 @@ impl<'drain> Telling<'_, 'drain> {
         let room = state.queue(HOLDER_SLOT).len as usize / 4;
         let most = RECORD_BYTES_MAX.min(room);
         for (copy, upto) in Shadow::of_copies(state, &log.teller).iter().zip(1..) {
-            let log = copy.in_domain(log.domain.clone());
-            let line = death.encode(&log.teller.encoder, most);
             let step = Step::new(&self.aside().copies_told, upto);
-            self.store(&log, &step, Severity::ERROR, &line);
+            if !self.is_told(&step) {
+                let log = copy.in_domain(log.domain.clone());
+                let line = death.encode(&log.teller.encoder, most);
+                self.store(&log, &step, Severity::ERROR, &line);
+            }
         }
         self.tell(&step, blackbox::COMPONENT, Severity::ERROR, |encoder| {
             death.encode(encoder, most)
@@ -303,7 +305,12 @@ impl<'drain> Telling<'_, 'drain> {
         &self.drain.state.slot(self.place.slot).aside
     }
 
-    /// A record of this log, and its copies in those of other domains; unless a teller who was killed has got so far.
+    /// A teller who was killed has got so far.
+    fn is_told(&self, step: &Step) -> bool {
+        step.is_done(self.drain.state, self.place.slot)
+    }
+
+    /// A record of this log, and its copies in those of other domains, unless it is told.
     fn tell(
         &mut self,
         step: &Step,
@@ -311,7 +318,7 @@ impl<'drain> Telling<'_, 'drain> {
         severity: Severity,
         line: impl Fn(&Encoder) -> Vec<u8>,
     ) {
-        if step.is_done(self.drain.state, self.place.slot) {
+        if self.is_told(step) {
             return;
         }
         // Copies first: a kill in between lets them come twice, and does not lose them.
@@ -321,9 +328,7 @@ impl<'drain> Telling<'_, 'drain> {
     }
 
     fn store(&mut self, log: &Log, step: &Step, severity: Severity, line: &[u8]) {
-        if !step.is_done(self.drain.state, self.place.slot) {
-            log.store_in_holder_queue(self.drain, severity, line, Some(&Mark::Step(step)));
-        }
+        log.store_in_holder_queue(self.drain, severity, line, Some(&Mark::Step(step)));
     }
 }
 
